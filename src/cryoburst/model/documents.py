@@ -1,0 +1,201 @@
+"""The JSON documents under ``<project>/<job>/<run>/<attempt>/`` in the store: one definition for both sides.
+
+Home writes request.json, spec.json and stop.json; the agent writes the rest; no document has two writers. A document
+with an unknown or missing field is refused, so that an agent of another version is found at once.
+"""
+
+import json
+import types
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+
+from cryoburst.model.errors import Corrupt
+
+FORMAT = 1  # raised when a field changes its meaning
+D = TypeVar("D")
+
+
+@dataclass(frozen=True)
+class Request:
+    """request.json, above the attempts: what the user asked for; ``recover`` rebuilds a run's row from it."""
+
+    uid: str
+    number: int
+    owner: str
+    project: str  # absolute path at home
+    job: str  # folder, with its slash
+    kind: str
+    package: str
+    script: str
+    provider: str
+    machine: str
+    max_price: float | None
+    parts: int
+    submitted: float
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class SpecInput:
+    """One input: where the program expects it, and the object that holds it. A listed file has no key."""
+
+    path: str
+    size: int
+    checksum: str
+    key: str
+    mtime_ns: int
+
+
+@dataclass(frozen=True)
+class Spec:
+    """spec.json: all that the agent needs. Written last, after every input is in the store."""
+
+    uid: str
+    attempt: int
+    owner: str
+    job: str
+    script: str
+    environment: dict[str, str]
+    software: dict[str, str]
+    inputs: list[SpecInput]
+    logs: list[str]  # names in the job folder of stdout and stderr
+    log_base: dict[str, int]  # size of each log at home when the run began; the machine's bytes are appended there
+    abort_file: str
+    deadline: float  # s since the epoch: the command is ended then
+    grace: float  # s after the deadline in which outputs may still go up
+    heartbeat: float  # s between two heartbeats
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Started:
+    """started.json: the agent has read its spec."""
+
+    time: float
+    host: str
+    token: str
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """heartbeat.json: small, read often; its counters say whether anything else is worth a read."""
+
+    time: float
+    step: str  # inputs, command, outputs
+    log: dict[str, int]  # bytes of each log that are in the store
+    batches: int  # output batches written so far: outputs/… is whole for all of them
+    command_started: float | None
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """progress.json: what the agent has moved so far."""
+
+    bytes_in: int
+    bytes_in_total: int
+    bytes_out: int
+    files_out: int
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Output:
+    """A finished file of the job folder. ``path`` is relative to the project; ``link`` is set for a symbolic link and
+    is the path, relative to the project, that it points to."""
+
+    path: str
+    size: int
+    checksum: str
+    mtime_ns: int
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """journal/000001.json …: outputs that became whole since the batch before; a later entry replaces an earlier."""
+
+    outputs: list[Output]
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """manifest.json: every output with size and checksum, written when all of them are in the store."""
+
+    outputs: list[Output]
+    outside: list[str]  # files that the job wrote or changed outside its own folder; they stay behind
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Exit:
+    """exit.json, written last by the machine. ``ended`` says how:
+
+    finished (the script ended by itself), aborted (the user's stop), deadline, refused (the machine lacks the
+    software), inputs (they could not be fetched), killed (the agent died; written by the guard), disk_full.
+    """
+
+    time: float
+    ended: str
+    code: int | None
+    sentence: str
+    command_seconds: float
+    log: dict[str, int]
+    markers: list[str] = field(default_factory=list[str])  # held names are the package's; these are all zero-byte files
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Stop:
+    """stop.json: home asks the agent to end the command."""
+
+    time: float
+    why: str
+    format: int = FORMAT
+
+
+def dump(document: object) -> bytes:
+    """A document as JSON bytes with sorted keys, so that the same document has the same bytes."""
+    return json.dumps(asdict(cast(Any, document)), sort_keys=True, ensure_ascii=True, indent=1).encode()
+
+
+def load(kind: type[D], data: bytes, where: str) -> D:
+    """The document in ``data``. Raises ``Corrupt`` naming ``where`` when it isn't exactly one of this kind."""
+    try:
+        value = json.loads(data)
+        return cast(D, _build(kind, value))
+    except (ValueError, TypeError, KeyError) as error:
+        raise Corrupt(f"not a {kind.__name__} document: {error}", where=where) from None
+
+
+def _build(kind: Any, value: Any) -> Any:
+    """The value as ``kind``, checked field by field; ``TypeError`` or ``ValueError`` when it doesn't fit."""
+    if is_dataclass(kind):
+        if not isinstance(value, dict):
+            raise TypeError(f"{kind} needs an object")
+        found = cast(dict[str, Any], value)
+        hints = get_type_hints(kind)
+        names = {f.name for f in fields(kind)}
+        if unknown := sorted(set(found) - names):
+            raise ValueError(f"unknown field {unknown[0]}")
+        if missing := sorted(names - set(found)):
+            raise ValueError(f"missing field {missing[0]}")
+        if found.get("format", FORMAT) != FORMAT:
+            raise ValueError(f"format {found['format']}, this program reads {FORMAT}")
+        return cast(Any, kind)(**{name: _build(hints[name], item) for name, item in found.items()})
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in arguments:
+            return None
+        return _build(next(a for a in arguments if a is not type(None)), value)
+    if origin is list and isinstance(value, list):
+        return [_build(arguments[0], item) for item in cast(list[Any], value)]
+    if origin is dict and isinstance(value, dict):
+        return {str(k): _build(arguments[1], item) for k, item in cast(dict[Any, Any], value).items()}
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(kind, type) and isinstance(value, kind) and not (kind is int and isinstance(value, bool)):
+        return value
+    raise TypeError(f"{value!r} is not {kind}")

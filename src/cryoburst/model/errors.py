@@ -1,0 +1,83 @@
+"""The exception tree. Every message is one sentence that says what, where and what to do.
+
+CryoburstError                 printed as one line, exit code 2
+ ├─ BadInput                   the user's job or command is wrong; nothing was rented
+ ├─ NotThere                   a run, file or object that was asked for does not exist
+ ├─ StoreError
+ │   ├─ StoreUnavailable       may work later: unreachable, refused, slow
+ │   ├─ StoreFull              no room left
+ │   └─ Corrupt                size or checksum differs from the one promised
+ └─ ProviderError
+     ├─ ProviderUnavailable    unknown answer or none; says nothing about capacity
+     ├─ NoCapacity             the provider said that it has none of these machines now
+     ├─ QuotaExceeded          the account may not have more
+     └─ BadCredentials         the account was refused
+"""
+
+
+class CryoburstError(Exception):
+    """Base of all errors that a user may see.
+
+    Parameters
+    ----------
+    what
+        What is wrong, as the start of a sentence, without a full stop.
+    where
+        The file, option or machine that it is about.
+    advice
+        What to do next, as a sentence without a full stop.
+    """
+
+    def __init__(self, what: str, *, where: str = "", advice: str = "") -> None:
+        self.what, self.where, self.advice = what, where, advice
+        sentence = f"{what} ({where})" if where else what
+        super().__init__(one_line(f"{sentence}: {advice}" if advice else sentence))
+
+
+class BadInput(CryoburstError):
+    """The user's job, file or option is wrong; nothing was rented and nothing is lost."""
+
+
+class NotThere(CryoburstError):
+    """A run, file or object that was asked for does not exist."""
+
+
+class StoreError(CryoburstError):
+    """A store could not do what was asked."""
+
+
+class StoreUnavailable(StoreError):
+    """The store did not answer or refused; it may later."""
+
+
+class StoreFull(StoreError):
+    """The store has no room left."""
+
+
+class Corrupt(StoreError):
+    """The size or checksum of a file differs from the one that was promised."""
+
+
+class ProviderError(CryoburstError):
+    """A provider could not do what was asked."""
+
+
+class ProviderUnavailable(ProviderError):
+    """The provider's answer is missing or not understood; it says nothing about capacity."""
+
+
+class NoCapacity(ProviderError):
+    """The provider said that it has none of these machines now."""
+
+
+class QuotaExceeded(ProviderError):
+    """The provider said that the account may not have more."""
+
+
+class BadCredentials(ProviderError):
+    """The provider refused the account."""
+
+
+def one_line(text: str) -> str:
+    """The text with control characters shown as escapes, so that a file name can't forge a second line."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

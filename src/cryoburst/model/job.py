@@ -1,0 +1,92 @@
+"""What a package reads out of a job folder: the job, its inputs and how it ended."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What the command needs of a machine; 0 means no wish."""
+
+    processes: int = 1  # MPI ranks
+    threads: int = 1  # per process
+    memory_bytes: int = 0
+    gpus: int = 0
+
+    @property
+    def cores(self) -> int:
+        """Processes times threads."""
+        return self.processes * self.threads
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the user asked for with flags, or in the extra fields of RELION's window; empty means no wish."""
+
+    provider: str = ""  # --to
+    machine: str = ""  # --machine: the name of an offer
+    max_price: float | None = None  # --max-price, USD/h
+    parts: int = 1  # --parts
+
+    def over(self, other: "Wishes") -> "Wishes":
+        """These wishes where they are set, else the other's (flags win over the script's header)."""
+        return Wishes(
+            provider=self.provider or other.provider,
+            machine=self.machine or other.machine,
+            max_price=other.max_price if self.max_price is None else self.max_price,
+            parts=self.parts if self.parts != 1 else other.parts,
+        )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One job of a project, as its package understands it.
+
+    ``folder`` is relative to ``project`` and ends with a slash (``Class2D/job012/``); ``script`` is the exact text
+    that a shell (``bash``) will run on the machine with the project root as its working directory.
+    """
+
+    package: str
+    kind: str  # the package's own label, e.g. relion.class2d
+    project: Path
+    folder: str
+    script: str
+    commands: tuple[tuple[str, ...], ...] = ()  # the program lines of the script, split into words
+    resources: Resources = field(default_factory=Resources)
+    software: dict[str, str] = field(default_factory=dict[str, str])  # needed on the machine: {"relion": "3.1"}
+    wishes: Wishes = field(default_factory=Wishes)
+    restart: str = ""  # the file that --continue starts from; empty for a fresh job
+
+
+@dataclass(frozen=True)
+class Input:
+    """One file that the job reads.
+
+    ``path`` is where the program expects it, relative to the project; ``source`` is the file on this disk (they differ
+    when a symbolic link leads outside). A ``listed`` file must exist on the machine but its content is never read
+    (Import only lists movies): no byte of it is sent.
+    """
+
+    path: str
+    source: Path
+    size: int
+    mtime_ns: int
+    inode: int
+    listed: bool = False
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a program is, in its own units (iterations, micrographs); ``total`` 0 means unknown."""
+
+    done: int
+    total: int
+    unit: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """How a job ended in its package's view. ``outcome`` is one of ``succeeded``, ``failed``, ``aborted``."""
+
+    outcome: str
+    sentence: str = ""

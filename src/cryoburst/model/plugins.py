@@ -1,0 +1,244 @@
+"""The contracts of the four kinds of plug-in. The engine knows these Protocols and nothing behind them.
+
+Entry points ``cryoburst.providers``, ``.schedulers``, ``.stores`` and ``.packages`` name the classes.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from cryoburst.model.documents import Exit
+from cryoburst.model.job import Input, Job, Progress, Resources, Verdict
+
+# ---------------------------------------------------------------------------------------------------- providers
+
+
+@dataclass(frozen=True)
+class Need:
+    """What a machine must have for a run."""
+
+    resources: Resources
+    software: dict[str, str] = field(default_factory=dict[str, str])  # {"relion": "3.1"}: this version or a later patch
+    disk_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A priced machine type in a place. A price of None is unknown, never free; this computer's is 0.0."""
+
+    provider: str
+    name: str
+    cores: int
+    memory_bytes: int
+    gpus: int
+    usd_per_hour: float | None
+    place: str = ""
+    disk_bytes: int = 0
+    software: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True)
+class Boot:
+    """What a machine does when it is up: fetch the agent's archive, check it, run it on one prefix of the store."""
+
+    store_url: str
+    prefix: str  # <project>/<job>/<run>/<attempt>/
+    archive_key: str
+    archive_checksum: str
+
+
+@dataclass(frozen=True)
+class MachineRequest:
+    """An order for one machine. The same token never makes a second one."""
+
+    token: str
+    owner: str
+    run: str  # the run's uid
+    attempt: int
+    offer: Offer
+    boot: Boot
+    power_off_at: float  # s since the epoch; the machine ends itself then, whatever happens
+
+
+@dataclass(frozen=True)
+class MachineSeen:
+    """A machine of ours as the provider lists it.
+
+    ``alive`` is False when the provider still knows it but it no longer runs (powered off, crashed): its disks may
+    still cost until ``delete``.
+    """
+
+    id: str
+    token: str
+    owner: str
+    run: str
+    attempt: int
+    alive: bool
+    created: float
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of a check: is it well, and if not, what to do."""
+
+    level: str  # ok, warning, error
+    subject: str
+    sentence: str
+
+
+class Provider(Protocol):
+    """Rents machines. Five verbs; every one returns within ``seconds`` or raises ``ProviderUnavailable``.
+
+    Unknown errors map to ``ProviderUnavailable`` with the provider's text, never to ``NoCapacity``.
+    """
+
+    name: str
+
+    def check(self) -> list[Finding]:
+        """Whether this provider can be used from here; asks for nothing that costs."""
+        ...
+
+    def offers(self, need: Need) -> list[Offer]:
+        """The machine types that satisfy the need, cheapest first; empty when none does."""
+        ...
+
+    def create(self, request: MachineRequest) -> MachineSeen:
+        """Make the machine, tagged with owner, run, attempt and token, its own death fixed at ``power_off_at``.
+
+        A second call with the same token returns the same machine, or raises, and never makes a second one. Returns as
+        soon as the provider has taken the order. Raises NoCapacity, QuotaExceeded, BadCredentials, ProviderUnavailable.
+        """
+        ...
+
+    def machines(self, owner: str) -> list[MachineSeen]:
+        """All machines with the owner's tag that the provider still knows, dead ones included."""
+        ...
+
+    def delete(self, machine_id: str) -> None:
+        """End the machine and its disks. Silent when it is gone already; the machine may be listed for a while."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------- schedulers
+
+
+class Scheduler(Protocol):
+    """Queues work on a cluster (Slurm): the same run, on machines that somebody else turns on."""
+
+    name: str
+
+    def render(self, request: MachineRequest) -> str:
+        """The batch script of a run, deterministic."""
+        ...
+
+    def submit(self, script: str, name: str) -> str:
+        """Queue the script under a name that ``find`` finds again; returns the queue's own id."""
+        ...
+
+    def poll(self, ids: Sequence[str]) -> dict[str, str]:
+        """The state of every id in one call; an id the queue no longer knows is absent."""
+        ...
+
+    def cancel(self, queue_id: str) -> None:
+        """Take it out of the queue or end it. Silent when it is gone."""
+        ...
+
+    def find(self, name: str) -> str | None:
+        """The id of the queued script with this name, so that a lost reply never queues twice."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------- stores
+
+
+@dataclass(frozen=True)
+class Stored:
+    """An object in a store: its key, size in bytes and time of writing (s since the epoch)."""
+
+    key: str
+    size: int
+    modified: float
+
+
+class Store(Protocol):
+    """A bucket or folder that both sides reach. Keys are relative, with forward slashes.
+
+    Every write is all or nothing: a reader sees the old object, the new one, or none. Errors: ``StoreUnavailable``,
+    ``StoreFull``, ``Corrupt``; a missing object is ``None`` or silence, as each verb says.
+    """
+
+    url: str
+
+    def put(self, key: str, data: bytes) -> None:
+        """Write a small object, replacing the one there."""
+        ...
+
+    def put_file(self, key: str, source: Path) -> tuple[int, str]:
+        """Write a file; returns its (size, checksum) as read. Raises OSError when the source can't be read."""
+        ...
+
+    def get(self, key: str) -> bytes | None:
+        """The object's bytes; None when there is none."""
+        ...
+
+    def get_file(self, key: str, target: Path, size: int, checksum: str) -> None:
+        """Write the object to ``target``: beside it, verified, synced, renamed. ``Corrupt`` leaves no target behind;
+        ``NotThere`` when there is no such object."""
+        ...
+
+    def list(self, prefix: str) -> Iterable[Stored]:
+        """All objects under a prefix (which ends with a slash, or is empty), in the order of their keys."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object. Silent when there is none."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------- packages
+
+
+class Package(Protocol):
+    """An EM software package: reads its jobs, says what they need and how they ended."""
+
+    name: str
+    environment: dict[str, str]  # what the program needs in its environment on a machine
+    abort_file: str  # touched in the job folder to ask the program to end; empty when it has no such thing
+    logs: tuple[str, str]  # where stdout and stderr of the script go, in the job folder
+
+    def read_job(self, target: Path, cwd: Path) -> Job:
+        """The job behind a submission script or a job folder. Raises BadInput with one sentence."""
+        ...
+
+    def inputs(self, job: Job) -> list[Input]:
+        """The exact closure of the files that the job reads. Raises BadInput naming what is missing or escapes."""
+        ...
+
+    def held(self, name: str) -> bool:
+        """Whether this file of the job folder is a marker: it comes home last, or is written by ``mark``."""
+        ...
+
+    def progress(self, job: Job, log: str) -> Progress | None:
+        """How far the program is, from the end of its log; None when the log does not say."""
+        ...
+
+    def verdict(self, job: Job, exit_: Exit, markers: Iterable[str]) -> Verdict:
+        """How the job ended, from the exit record and the held files that the machine left."""
+        ...
+
+    def mark(self, project: Path, folder: str, verdict: Verdict) -> None:
+        """Write the marker into the job folder at home and tell the program's window. Safe to repeat."""
+        ...
+
+    def unmark(self, project: Path, folder: str) -> None:
+        """Take old markers out of the job folder before a run starts, as the program's own queue would."""
+        ...
+
+    def abort_wanted(self, project: Path, folder: str) -> bool:
+        """Whether the user asked for the end of this job in the program's own window."""
+        ...
+
+
+Clock = Callable[[], float]  # s since the epoch
