@@ -91,6 +91,7 @@ MACHINE_TRANSITIONS: tuple[Transition[MachineState], ...] = (
     Transition(M.BOOTING, M.GONE, "the provider says that it does not exist"),
     Transition(M.UP, M.DELETING, "its outputs are in the store, or it died"),
     Transition(M.UP, M.GONE, "the provider says that it does not exist"),
+    Transition(M.GONE, M.DELETING, "a late listing shows it after all"),
     Transition(M.DELETING, M.GONE, "the provider says that it does not exist"),
 )
 

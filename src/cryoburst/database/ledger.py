@@ -1,0 +1,233 @@
+"""The statements: every read and write of runs, machines, events and caches, in one place."""
+
+import os
+import socket
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+from functools import cache
+from typing import Any
+
+from cryoburst.database.connect import Connection, Row, migrate
+from cryoburst.model.errors import NotThere
+from cryoburst.model.run import Event, Machine, Run
+from cryoburst.model.states import MachineState, RunState, check_machine, check_run
+
+_RUN = [f.name for f in fields(Run)]
+_MACHINE = [f.name for f in fields(Machine)]
+_RUN_COLUMNS, _MACHINE_COLUMNS = ", ".join(_RUN), ", ".join(_MACHINE)
+_FINAL = tuple(str(s) for s in RunState if s.final)
+_OPEN_RUNS = f"state NOT IN ({', '.join(repr(s) for s in _FINAL)})"
+CLAIM_SECONDS = 60.0
+
+
+class Ledger:
+    """The rows. Safe for threads and for several processes; each method is one transaction."""
+
+    def __init__(self, url: str) -> None:
+        self.connection = Connection(url)
+        self.fresh = migrate(self.connection)  # the database was empty: recover may know more
+
+    # ------------------------------------------------------------------------------------------------ runs
+
+    def add(self, run: Run) -> Run:
+        """Write a new run; it gets the next free number, or keeps its own when it has one that is free."""
+        with self.connection.transaction():
+            self.connection.lock_table("runs")
+            taken = {
+                row[0] for row in self.connection.execute("SELECT number FROM runs WHERE number = ?", [run.number])
+            }
+            if run.number <= 0 or taken:
+                last = self.connection.execute("SELECT coalesce(max(number), 0) FROM runs")[0][0]
+                run = replace(run, number=int(last) + 1)
+            marks = ", ".join("?" * len(_RUN))
+            self.connection.change(f"INSERT INTO runs ({_RUN_COLUMNS}) VALUES ({marks})", _values(run, _RUN))
+        return run
+
+    def run(self, number: int) -> Run:
+        """The run with this number. Raises NotThere."""
+        rows = self.connection.execute(f"SELECT {_RUN_COLUMNS} FROM runs WHERE number = ?", [number])
+        if not rows:
+            raise NotThere(f"there is no run {number}", advice="see cryoburst runs")
+        return _run(rows[0])
+
+    def run_by_uid(self, uid: str) -> Run | None:
+        """The run with this uid, or None."""
+        rows = self.connection.execute(f"SELECT {_RUN_COLUMNS} FROM runs WHERE uid = ?", [uid])
+        return _run(rows[0]) if rows else None
+
+    def runs(self, *, unfinished: bool = False, limit: int | None = None) -> list[Run]:
+        """The runs, newest first; with ``unfinished`` only those that are not in a final state."""
+        where = f"WHERE {_OPEN_RUNS}" if unfinished else ""
+        tail = f"LIMIT {int(limit)}" if limit is not None else ""
+        sql = f"SELECT {_RUN_COLUMNS} FROM runs {where} ORDER BY number DESC {tail}"
+        return [_run(row) for row in self.connection.execute(sql)]
+
+    def unfinished_of(self, project: str, job: str) -> Run | None:
+        """The run that is at work on this job folder, or None."""
+        sql = f"SELECT {_RUN_COLUMNS} FROM runs WHERE project = ? AND job = ? AND {_OPEN_RUNS}"
+        rows = self.connection.execute(sql, [project, job])
+        return _run(rows[0]) if rows else None
+
+    def change(self, run: Run, changes: dict[str, object], *, holder: str | None = None) -> Run | None:
+        """Change columns of a run and return the new row.
+
+        With ``holder`` only while that holder has the claim: None when it was lost, and nothing was changed. A change
+        of state must be legal (``ValueError`` otherwise), and is made only from the state that ``run`` shows.
+        """
+        if "state" in changes:
+            check_run(run.state, RunState(str(changes["state"])))
+        sets = ", ".join(f"{name} = ?" for name in changes)
+        sql = f"UPDATE runs SET {sets} WHERE uid = ? AND state = ?" + (" AND holder = ?" if holder else "")
+        values = [*map(_plain, changes.values()), run.uid, str(run.state), *([holder] if holder else [])]
+        rows = self.connection.execute(f"{sql} RETURNING {_RUN_COLUMNS}", values)
+        return _run(rows[0]) if rows else None
+
+    def want_stop(self, run: Run, why: str, now: float) -> None:
+        """Note that the run shall end. The first wish stays; a final run is left alone."""
+        sql = f"UPDATE runs SET stop_wanted = ?, stop_since = ? WHERE uid = ? AND stop_wanted = '' AND {_OPEN_RUNS}"
+        self.connection.change(sql, [why, now, run.uid])
+
+    def claim(self, run: Run, now: float) -> str | None:
+        """Take the row for this thread; a holder to give to ``change`` and ``release``, or None when another has it.
+
+        A claim ends when it is released, after a minute without ``renew``, or when its process is dead.
+        """
+        mine = f"{_process_name(os.getpid())}:{os.urandom(4).hex()}"
+        rows = self.connection.execute("SELECT holder, held_until FROM runs WHERE uid = ?", [run.uid])
+        if not rows:
+            return None
+        holder, until = str(rows[0][0]), float(rows[0][1])
+        if holder and until > now and not _process_dead(holder):
+            return None
+        sql = "UPDATE runs SET holder = ?, held_until = ? WHERE uid = ? AND holder = ?"
+        taken = self.connection.change(sql, [mine, now + CLAIM_SECONDS, run.uid, holder])
+        return mine if taken == 1 else None
+
+    def renew(self, holders: Iterable[str], now: float) -> None:
+        """Keep the claims of effects that take long."""
+        for holder in holders:
+            self.connection.change("UPDATE runs SET held_until = ? WHERE holder = ?", [now + CLAIM_SECONDS, holder])
+
+    def release(self, holder: str) -> None:
+        """Give the claim back. Silent when it was lost."""
+        self.connection.change("UPDATE runs SET holder = '', held_until = 0 WHERE holder = ?", [holder])
+
+    # ------------------------------------------------------------------------------------------------ machines
+
+    def add_machine(self, machine: Machine) -> None:
+        """Write the intent to rent a machine. Silent when its token is there already."""
+        marks = ", ".join("?" * len(_MACHINE))
+        sql = f"INSERT INTO machines ({_MACHINE_COLUMNS}) VALUES ({marks}) ON CONFLICT (token) DO NOTHING"
+        self.connection.change(sql, _values(machine, _MACHINE))
+
+    def machines(self, *, all_: bool = False) -> list[Machine]:
+        """The machines that are not gone; with ``all_`` those too."""
+        where = "" if all_ else f"WHERE state <> '{MachineState.GONE}'"
+        rows = self.connection.execute(f"SELECT {_MACHINE_COLUMNS} FROM machines {where} ORDER BY requested")
+        return [_machine(row) for row in rows]
+
+    def machines_of(self, uid: str) -> list[Machine]:
+        """All machines of a run, in the order of their attempts."""
+        sql = f"SELECT {_MACHINE_COLUMNS} FROM machines WHERE run = ? ORDER BY attempt"
+        return [_machine(row) for row in self.connection.execute(sql, [uid])]
+
+    def machine(self, token: str) -> Machine | None:
+        """The machine with this token, or None."""
+        rows = self.connection.execute(f"SELECT {_MACHINE_COLUMNS} FROM machines WHERE token = ?", [token])
+        return _machine(rows[0]) if rows else None
+
+    def change_machine(self, machine: Machine, changes: dict[str, object]) -> Machine | None:
+        """Change columns of a machine from the state that ``machine`` shows; None when that is no longer its state."""
+        if "state" in changes:
+            check_machine(machine.state, MachineState(str(changes["state"])))
+        sets = ", ".join(f"{name} = ?" for name in changes)
+        sql = f"UPDATE machines SET {sets} WHERE token = ? AND state = ? RETURNING {_MACHINE_COLUMNS}"
+        values = [*map(_plain, changes.values()), machine.token, str(machine.state)]
+        rows = self.connection.execute(sql, values)
+        return _machine(rows[0]) if rows else None
+
+    # ------------------------------------------------------------------------------------------------ events
+
+    def event(self, uid: str, now: float, text: str) -> None:
+        """Note what happened to a run."""
+        self.connection.change("INSERT INTO events VALUES (?, ?, ?)", [uid, now, text])
+
+    def events(self, uid: str) -> list[Event]:
+        """What happened to a run, in order."""
+        rows = self.connection.execute("SELECT run, time, text FROM events WHERE run = ? ORDER BY time", [uid])
+        return [Event(*row) for row in rows]
+
+    # ------------------------------------------------------------------------------------------------ caches
+
+    def checksums(self, project: str) -> dict[str, tuple[int, int, int, str]]:
+        """What is known of a project's files: path -> (size, mtime_ns, inode, checksum)."""
+        sql = "SELECT path, size, mtime_ns, inode, checksum FROM files WHERE project = ?"
+        return {row[0]: (row[1], row[2], row[3], row[4]) for row in self.connection.execute(sql, [project])}
+
+    def keep_checksums(self, project: str, known: Sequence[tuple[str, int, int, int, str]]) -> None:
+        """Keep (path, size, mtime_ns, inode, checksum) of files at home."""
+        sql = (
+            "INSERT INTO files VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (project, path) DO UPDATE SET "
+            "size = excluded.size, mtime_ns = excluded.mtime_ns, inode = excluded.inode, checksum = excluded.checksum"
+        )
+        if known:
+            self.connection.many(sql, [(project, *row) for row in known])
+
+    def objects(self, store: str, project: str) -> dict[str, str]:
+        """Where contents of this project are in the store: checksum -> key."""
+        sql = "SELECT checksum, key FROM objects WHERE store = ? AND project = ?"
+        return dict(self.connection.execute(sql, [store, project]))
+
+    def keep_objects(self, store: str, project: str, known: dict[str, str]) -> None:
+        """Keep where contents are; the first place stays."""
+        if known:
+            rows = [(store, project, checksum, key) for checksum, key in known.items()]
+            self.connection.many("INSERT INTO objects VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
+
+    def forget_object(self, store: str, project: str, checksum: str) -> None:
+        """Forget a place that turned out to be empty."""
+        sql = "DELETE FROM objects WHERE store = ? AND project = ? AND checksum = ?"
+        self.connection.change(sql, [store, project, checksum])
+
+
+def _run(row: Row) -> Run:
+    values: dict[str, Any] = dict(zip(_RUN, row, strict=True))
+    return Run(**(values | {"state": RunState(values["state"])}))
+
+
+def _machine(row: Row) -> Machine:
+    values: dict[str, Any] = dict(zip(_MACHINE, row, strict=True))
+    return Machine(**(values | {"state": MachineState(values["state"])}))
+
+
+def _values(value: object, names: list[str]) -> list[object]:
+    return [_plain(getattr(value, name)) for name in names]
+
+
+def _plain(value: object) -> object:
+    return str(value) if isinstance(value, RunState | MachineState) else value
+
+
+@cache
+def _host() -> str:
+    return socket.gethostname()
+
+
+def _process_name(pid: int) -> str:
+    """A name for a process that no later process on this host gets: host, pid and start time in clock ticks."""
+    return f"{_host()}:{pid}:{_start_ticks(pid)}"
+
+
+def _start_ticks(pid: int) -> str:
+    """Field 22 of /proc/<pid>/stat (proc(5)); empty when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as stat:  # noqa: PTH123 - hot path
+            return stat.read().rsplit(")", 1)[1].split()[19]
+    except (OSError, IndexError):
+        return ""
+
+
+def _process_dead(holder: str) -> bool:
+    """Whether the holder was a process of this host that no longer runs."""
+    host, pid, start, _ = holder.rsplit(":", 3)
+    return host == _host() and _start_ticks(int(pid)) != start

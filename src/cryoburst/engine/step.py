@@ -1,0 +1,221 @@
+"""The decisions, pure: what a run or a machine does next, from its row and what was observed. No clock, no I/O.
+
+Unknown is never gone and never failed: an observation that could not be made is ``None`` and decides nothing.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from cryoburst.model.documents import Exit, Heartbeat
+from cryoburst.model.plugins import MachineSeen
+from cryoburst.model.reasons import REASONS
+from cryoburst.model.run import Machine, Run
+from cryoburst.model.states import MachineState, RunState
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How patient the engine is; seconds. Settings, so that no test waits."""
+
+    retry_delays: tuple[float, ...] = (30.0, 300.0, 1200.0)
+    boot: float = 600.0  # from the provider's answer to started.json
+    lost: float = 60.0  # without a heartbeat before a run is flagged as lost
+    abort: float = 120.0  # from stop.json to the deletion of the machine
+    settle: float = 30.0  # a new machine may be missing from the provider's listing for so long
+
+
+class Effect(StrEnum):
+    """The one thing to do now. Every effect is safe to repeat."""
+
+    NOTHING = "nothing"
+    REQUEST = "request"  # write the request to the store
+    STAGE_IN = "stage_in"  # send inputs, then the spec
+    CREATE = "create"  # ask the provider for the machine (same token, same machine)
+    SYNC = "sync"  # bring new log lines and whole outputs home
+    STOP = "stop"  # write stop.json
+    FETCH = "fetch"  # bring all outputs home, verify, mark
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was observed of one run in this tick.
+
+    ``machine_known`` is False when the provider's listing failed; then ``machine`` says nothing.
+    """
+
+    now: float
+    spec: bool | None = None
+    started: float | None = None
+    heartbeat: Heartbeat | None = None
+    exit: Exit | None = None
+    stop_written: bool | None = None
+    machine: MachineSeen | None = None
+    machine_known: bool = False
+    news: bool = False  # the heartbeat counts more than home has
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What to do with a run: an effect, or a change of its row (never both: truth first, then the row)."""
+
+    effect: Effect = Effect.NOTHING
+    state: RunState | None = None
+    reason: str = ""
+    detail: str = ""
+    changes: dict[str, object] = field(default_factory=dict[str, object])
+    drop_machine: bool = False  # the run no longer wants its machine
+
+    @property
+    def idle(self) -> bool:
+        """Whether there is nothing to do."""
+        return self.effect is Effect.NOTHING and self.state is None and not self.changes and not self.drop_machine
+
+
+IDLE = Decision()
+
+
+def step(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> Decision:
+    """The next decision for a run.
+
+    Parameters
+    ----------
+    run
+        Its row.
+    machine
+        The machine of this attempt, if one was asked for.
+    seen
+        What was observed; fields that could not be read are None.
+    limits
+        Patience.
+    """
+    if run.state.final:
+        return IDLE
+    if run.stop_wanted and run.state in _STOPPED_AT_ONCE:
+        return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted, drop_machine=True)
+    if seen.now < run.retry_at and run.state is not RunState.RUNNING:
+        return IDLE
+    match run.state:
+        case RunState.DRAFT:
+            return Decision(Effect.REQUEST)
+        case RunState.STAGING_IN:
+            return Decision(state=RunState.PLACING) if seen.spec else Decision(Effect.STAGE_IN)
+        case RunState.PLACING:
+            placed = machine is not None and machine.state in (MachineState.BOOTING, MachineState.UP)
+            return Decision(state=RunState.STARTING) if placed else Decision(Effect.CREATE)
+        case RunState.WAITING:
+            return Decision(state=RunState.PLACING if seen.spec else RunState.STAGING_IN)
+        case RunState.STARTING:
+            return _starting(run, machine, seen, limits)
+        case RunState.RUNNING:
+            return _running(run, machine, seen, limits)
+        case RunState.STAGING_OUT:
+            return Decision(Effect.FETCH)
+        case _:
+            return IDLE
+
+
+_STOPPED_AT_ONCE = (RunState.DRAFT, RunState.STAGING_IN, RunState.PLACING, RunState.WAITING, RunState.STARTING)
+
+
+def _starting(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> Decision:
+    """A machine exists; has its agent begun, died, or never started?"""
+    if seen.exit is not None:
+        return Decision(state=RunState.STAGING_OUT)
+    if seen.started is not None:
+        return Decision(state=RunState.RUNNING, changes={"started": seen.started, "observed": seen.now})
+    if _dead(machine, seen, limits):
+        return retry(run, "machine_died", _note(seen), seen.now, limits)
+    if machine is not None and seen.now - machine.requested > limits.boot:
+        return retry(run, "never_started", f"no sign of it for {limits.boot:.0f} s", seen.now, limits)
+    return IDLE
+
+
+def _running(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> Decision:
+    """The agent has begun; did it end, die or fall silent, and is there news to bring home?"""
+    if seen.exit is not None:
+        return Decision(state=RunState.STAGING_OUT)
+    if run.stop_wanted and seen.stop_written is False:
+        return Decision(Effect.STOP)
+    if seen.news:
+        return Decision(Effect.SYNC)
+    overdue = run.stop_wanted and seen.now - run.stop_since > limits.abort
+    if overdue or _dead(machine, seen, limits):
+        if run.stop_wanted:
+            return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted, drop_machine=True)
+        return retry(run, "machine_died", _note(seen), seen.now, limits)
+    heard = seen.heartbeat.time if seen.heartbeat else (run.observed or run.started or seen.now)
+    silent = seen.now - heard > limits.lost
+    if silent and not run.lost_since:
+        return Decision(changes={"lost_since": seen.now})
+    if run.lost_since and not silent:
+        return Decision(changes={"lost_since": 0.0})
+    return IDLE
+
+
+def _dead(machine: Machine | None, seen: Seen, limits: Limits) -> bool:
+    """Whether the provider says that the machine no longer runs. A failed listing says nothing."""
+    if not seen.machine_known:
+        return False
+    if seen.machine is not None:
+        return not seen.machine.alive
+    return machine is None or seen.now - machine.requested > limits.settle
+
+
+def _note(seen: Seen) -> str:
+    return seen.machine.note if seen.machine else "the provider no longer lists it"
+
+
+def retry(run: Run, reason: str, detail: str, now: float, limits: Limits, *, new_attempt: bool = True) -> Decision:
+    """Wait and try again while the reason allows it and delays are left, else end as failed.
+
+    A fault of the machine makes a new attempt with its own prefix; a fault before there was one keeps the attempt.
+    """
+    if run.stop_wanted:
+        return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted, drop_machine=True)
+    if not REASONS[reason].retry or run.failures >= len(limits.retry_delays):
+        return Decision(state=RunState.FAILED, reason=reason, detail=detail, drop_machine=True)
+    changes: dict[str, object] = {
+        "failures": run.failures + 1,
+        "retry_at": now + limits.retry_delays[run.failures],
+        "lost_since": 0.0,
+    }
+    if new_attempt:
+        changes |= {"attempt": run.attempt + 1, "batches_home": 0, "started": None, "command_started": None}
+    return Decision(state=RunState.WAITING, reason=reason, detail=detail, changes=changes, drop_machine=new_attempt)
+
+
+@dataclass(frozen=True)
+class MachineDecision:
+    """What to do with a machine: move its row, and whether to ask the provider for its end now."""
+
+    state: MachineState | None = None
+    delete: bool = False
+
+
+def reap(machine: Machine, run: Run | None, seen: MachineSeen | None, known: bool) -> MachineDecision:
+    """The next decision for a machine: it ends when its run no longer needs it, and is gone only when listed no more.
+
+    Parameters
+    ----------
+    run
+        Its run; None when no run of ours wants it.
+    seen
+        The machine as the provider lists it; None when it doesn't.
+    known
+        Whether the listing could be read at all.
+    """
+    wanted = run is not None and run.attempt == machine.attempt and run.state in _WANTS_MACHINE
+    if machine.state is MachineState.DELETING:
+        if known and seen is None:
+            return MachineDecision(state=MachineState.GONE)
+        return MachineDecision(delete=True)
+    if not wanted:
+        return MachineDecision(state=MachineState.DELETING)
+    if not known:
+        return MachineDecision()
+    if machine.state is MachineState.REQUESTED:
+        return MachineDecision(state=MachineState.BOOTING) if seen else MachineDecision()
+    return MachineDecision()
+
+
+_WANTS_MACHINE = (RunState.PLACING, RunState.WAITING, RunState.STARTING, RunState.RUNNING)

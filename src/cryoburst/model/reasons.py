@@ -1,0 +1,59 @@
+"""Why a run waits or ended: whose fault, whether it is tried again, and one sentence of advice.
+
+One table. ``step`` chooses the code; the sentence with the particulars is kept beside it in the run's row.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Fault(StrEnum):
+    """Whose fault it is; faults of the job are never tried again by themselves."""
+
+    JOB = "JOB"  # the program or its inputs
+    MACHINE = "MACHINE"  # the machine died, or its agent did
+    STORE = "STORE"  # the store or the disk at home did not take or give a file
+    CAPACITY = "CAPACITY"  # the provider has no such machine now
+    QUOTA = "QUOTA"  # the account may not have more
+    CREDENTIALS = "CREDENTIALS"  # the account was refused
+    USER = "USER"  # the user asked for it
+    BUDGET = "BUDGET"  # time or money ran out
+    BUG = "BUG"  # ours
+
+
+@dataclass(frozen=True)
+class Reason:
+    """One way in which a run can be held up or end."""
+
+    code: str
+    fault: Fault
+    retry: bool  # whether another attempt may help, and is made
+    sentence: str
+    advice: str
+
+
+_ALL = (
+    Reason("program_failed", Fault.JOB, False, "the program failed", "read run.err in the job folder"),
+    Reason("bad_input", Fault.JOB, False, "the job can't be sent as it is", "mend what is named and run it again"),
+    Reason("refused", Fault.JOB, False, "the machine lacks what the job needs", "choose another machine or install it"),
+    Reason("no_machine_fits", Fault.JOB, False, "no machine fits", "see cryoburst machines, and ask for less"),
+    Reason("aborted", Fault.USER, False, "stopped by the user", "run it again or continue it when you like"),
+    Reason("deadline", Fault.BUDGET, False, "the walltime was used up", "raise walltime_hours and continue the job"),
+    Reason("machine_died", Fault.MACHINE, True, "the machine died", "it is tried again on a new machine"),
+    Reason("agent_killed", Fault.MACHINE, True, "the agent on the machine was killed", "it is tried again"),
+    Reason("never_started", Fault.MACHINE, True, "the machine's agent never started", "it is tried again"),
+    Reason("machine_disk_full", Fault.MACHINE, True, "the machine's disk is full", "choose one with a larger disk"),
+    Reason("inputs_lost", Fault.STORE, True, "the machine could not fetch its inputs", "it is tried again"),
+    Reason("store_unavailable", Fault.STORE, True, "the store does not answer", "see cryoburst doctor"),
+    Reason("store_full", Fault.STORE, True, "the store is full", "make room in the store; it is tried again"),
+    Reason("home_full", Fault.STORE, True, "no room at home", "make room; the outputs are safe in the store"),
+    Reason("home_unwritable", Fault.STORE, True, "the project can't be written", "the outputs are safe in the store"),
+    Reason("output_corrupt", Fault.STORE, True, "an output in the store is damaged", "run the job again"),
+    Reason("no_capacity", Fault.CAPACITY, True, "no such machine is free now", "it is tried again, or choose another"),
+    Reason("quota", Fault.QUOTA, True, "the account may not have more machines", "raise the quota or end others"),
+    Reason("provider_unavailable", Fault.CAPACITY, True, "the provider does not answer", "see cryoburst doctor"),
+    Reason("credentials", Fault.CREDENTIALS, False, "the provider refuses the account", "see cryoburst doctor"),
+    Reason("bug", Fault.BUG, True, "an error of cryoburst itself", "please report it with the watcher's log"),
+)
+
+REASONS: dict[str, Reason] = {reason.code: reason for reason in _ALL}

@@ -1,0 +1,95 @@
+"""The rows of the ledger as frozen values: a run, its machines and its events. Times are seconds since the epoch."""
+
+import hashlib
+from dataclasses import dataclass
+
+from cryoburst.model.states import MachineState, RunState
+
+
+@dataclass(frozen=True)
+class Run:
+    """One request to carry a job out. ``attempt`` counts tries; each has its own prefix in the store."""
+
+    number: int
+    uid: str
+    owner: str
+    project: str  # absolute path at home
+    job: str  # folder in the project, with its slash
+    kind: str
+    package: str
+    script: str
+    store: str  # URL
+    provider: str
+    machine: str  # wish until placed, then the name of the offer
+    max_price: float | None
+    parts: int
+    submitted: float
+    state: RunState = RunState.DRAFT
+    reason: str = ""  # a code of model.reasons
+    detail: str = ""  # one sentence with the particulars
+    attempt: int = 1
+    failures: int = 0  # in a row, of the kind that is tried again
+    retry_at: float = 0.0
+    stop_wanted: str = ""  # why the user wants its end; empty when nobody does
+    stop_since: float = 0.0
+    lost_since: float = 0.0  # no word from a machine that the provider says is alive
+    staged: float | None = None
+    started: float | None = None  # the agent
+    command_started: float | None = None
+    command_seconds: float | None = None
+    ended: float | None = None
+    observed: float | None = None  # when the machine was last heard of
+    bytes_in: int = 0  # all inputs
+    bytes_sent: int = 0  # of them, what was not in the store yet
+    bytes_out: int = 0
+    files_in: int = 0
+    files_out: int = 0
+    done: int = 0
+    total: int = 0
+    unit: str = ""
+    batches_home: int = 0  # of this attempt
+
+    @property
+    def prefix(self) -> str:
+        """Where this attempt lives in the store."""
+        return f"{self.home_prefix}{self.attempt}/"
+
+    @property
+    def home_prefix(self) -> str:
+        """Where all attempts of this run live in the store."""
+        return f"{project_id(self.project)}/{self.job.rstrip('/').replace('/', '.')}/{self.uid}/"
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine that was asked for. It outlives its run until the provider says that it is gone."""
+
+    token: str
+    run: str  # uid
+    attempt: int
+    provider: str
+    offer: str
+    usd_per_hour: float | None
+    state: MachineState
+    requested: float
+    power_off_at: float
+    provider_id: str = ""
+    up: float | None = None
+    gone: float | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One thing that happened to a run."""
+
+    run: str
+    time: float
+    text: str
+
+
+def project_id(project: str) -> str:
+    """The project's folder in the store: its own name for people, and a digest of its path so that two don't meet."""
+    name = project.rstrip("/").rsplit("/", 1)[-1]
+    readable = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in name)[:40] or "project"
+    return f"{readable}-{hashlib.sha256(project.encode('utf-8', 'surrogateescape')).hexdigest()[:10]}"
