@@ -171,6 +171,10 @@ class Store(Protocol):
 
     url: str
 
+    def create(self) -> None:
+        """Make the store where there is none yet; no other verb ever does. Silent when it is there."""
+        ...
+
     def put(self, key: str, data: bytes) -> None:
         """Write a small object, replacing the one there."""
         ...
