@@ -5,7 +5,7 @@
     truth/map.mrc             the potential less ice, V
     truth/particles.star      positions (pixels, first frame), angles, defocus of every particle
     truth/micrographs.star    defocus of every micrograph
-    truth/drift.star          global drift from the first frame, pixels
+    truth/drift.star          global drift, pixels, in RELION's sign: the shift that brings a frame back onto the first
 
 Nothing is written into a folder that already holds something.
 """
@@ -102,8 +102,10 @@ def _write_mrc(path: Path, data: NDArray[np.generic], pixel_size: float) -> None
         if path.suffix == ".mrcs":
             file.set_image_stack()
         file.voxel_size = pixel_size
-        file.header.nlabl = 1
-        file.header.label[0] = b"cryoburst simulate"
+        header = file.header
+        assert header is not None
+        header.nlabl = 1
+        header.label[0] = b"cryoburst simulate"
 
 
 def _table(path: Path, block: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
@@ -223,6 +225,8 @@ def _write_truth(folder: Path, settings: Settings, made: dict[str, Micrograph]) 
     _table(folder / "micrographs.star", "micrographs", columns.split(), micrographs)
     columns = "MicrographName MicrographFrameNumber MicrographShiftX MicrographShiftY"
     drift = (
-        (name, frame, float(x), float(y)) for name, truth in made.items() for frame, (x, y) in enumerate(truth.drift, 1)
+        (name, frame, float(-x), float(-y))
+        for name, truth in made.items()
+        for frame, (x, y) in enumerate(truth.drift, 1)
     )
     _table(folder / "drift.star", "drift", columns.split(), drift)

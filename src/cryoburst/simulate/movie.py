@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .optics import Array, Defocus, Optics, contrast_transfer, damage, frequencies, rotation
-from .specimen import Projector
+from .specimen import Projector, quick_size
 
 ENVELOPE_B = 60.0  # Å², source and detector envelope of every image
 ICE_NOISE = 0.02  # rad per pixel of 3 Å: fluctuation of the ice's phase; carries the Thon rings
@@ -98,7 +98,7 @@ def _local_drift(scene: Scene, at: Array, progress: Array, bend: Array, random: 
     return np.outer(progress, smooth) + np.cumsum(own, axis=0)
 
 
-def _shifts(y: Array, x: Array, motion: Array) -> NDArray[np.complex128]:
+def _shifts(y: Array, x: Array, motion: Array) -> NDArray[np.complexfloating]:
     """Phase factors (F, rows, columns) that move an image by motion (F, 2) x, y pixels; y, x in cycles per pixel."""
     rows, columns = motion[:, 1, None, None], motion[:, 0, None, None]
     return np.exp(-2j * np.pi * y * rows) * np.exp(-2j * np.pi * x * columns)
@@ -110,8 +110,6 @@ def make(scene: Scene, projector: Projector, response: NDArray[np.float32], rand
     A frame is Poisson counts of exposure × pixel area × response × (1 − 2 × CTF ∗ phase): a weak phase object, the
     phase being interaction × (projected potential + fluctuation of the ice).
     """
-    import scipy.fft
-
     size, pixel = scene.size, scene.pixel_size
     mean, spread = random.uniform(*scene.defocus), random.uniform(*scene.astigmatism)
     defocus = Defocus(mean + spread / 2, mean - spread / 2, float(random.uniform(0, 180)))
@@ -119,9 +117,9 @@ def make(scene: Scene, projector: Projector, response: NDArray[np.float32], rand
     drift, progress = _drift(scene, random)
     bend = random.normal(0, 2.4 / pixel, (2, 3))
     ice = random.standard_normal((size, size)) * (ICE_NOISE * 3.0 / pixel)
-    ice = scipy.fft.rfft2(ice) * contrast_transfer(scene.optics, defocus, size, pixel, ENVELOPE_B)
+    ice = np.fft.rfft2(ice) * contrast_transfer(scene.optics, defocus, size, pixel, ENVELOPE_B)
 
-    field = 2 * scipy.fft.next_fast_len(int(np.ceil(FIELD_AROUND / pixel)), real=True)
+    field = quick_size(2 * FIELD_AROUND / pixel)
     y, x = frequencies(field, 1.0)
     k = np.hypot(y, x) / pixel
     fading = np.stack([damage(k, (f + 0.5) * scene.exposure, scene.optics.voltage) for f in range(scene.frames)])
@@ -134,19 +132,19 @@ def make(scene: Scene, projector: Projector, response: NDArray[np.float32], rand
         tilt = float(np.rad2deg(np.arccos(random.uniform(-1, 1))))
         height = float(random.normal(0, HEIGHT_SPREAD))
         own = Defocus(defocus.u + height, defocus.v + height, defocus.azimuth)
-        particles.append(Particle(*map(float, centre), float(rot), tilt, float(psi), own))
+        particles.append(Particle(float(centre[0]), float(centre[1]), float(rot), tilt, float(psi), own))
         image = np.pad(scene.optics.interaction * projector.project(rotation(rot, tilt, psi)), margin)
-        spectrum = scipy.fft.rfft2(image) * contrast_transfer(scene.optics, own, field, pixel, ENVELOPE_B)
+        spectrum = np.fft.rfft2(image) * contrast_transfer(scene.optics, own, field, pixel, ENVELOPE_B)
         place = centre + drift + _local_drift(scene, centre, progress, bend, random)
         whole = np.floor(place).astype(int)
-        moved = scipy.fft.irfft2(spectrum * fading * _shifts(y, x, place - whole), s=(field, field))
+        moved = np.fft.irfft2(spectrum * fading * _shifts(y, x, place - whole), s=(field, field))
         for frame, (column, row) in enumerate(whole + field - field // 2):
             signal[frame, row : row + field, column : column + field] += moved[frame]
 
     y, x = frequencies(size, 1.0)
     counts = np.empty((scene.frames, size, size), np.int8)
     for frame in range(scene.frames):
-        background = scipy.fft.irfft2(ice * _shifts(y, x, drift[frame : frame + 1])[0], s=(size, size))
+        background = np.fft.irfft2(ice * _shifts(y, x, drift[frame : frame + 1])[0], s=(size, size))
         phase = background + signal[frame, field:-field, field:-field]
         expected = scene.exposure * pixel**2 * np.maximum(1 - 2 * phase, 0.05) * response
         counts[frame] = np.minimum(random.poisson(expected), MOST_COUNTS)

@@ -13,7 +13,7 @@ from importlib import resources
 import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from .optics import Array
 
 VOLT_PER_SCATTERING = 47.878  # V Å² : potential of a scattering factor in Å (Peng 1999, h²/2πme)
 ICE = 4.53  # V, mean inner potential of vitreous ice at 0.93 g/cm³ (isolated-atom model)
@@ -96,12 +96,22 @@ def _spread(grid: int, step: float, positions: NDArray[np.float32]) -> tuple[lis
     return lower, share
 
 
+def quick_size(least: float) -> int:
+    """Smallest even number from `least` on with no prime factor above 5: quick to Fourier transform."""
+    half = int(np.ceil(0.5 * least))
+    while True:
+        rest = half
+        for prime in (2, 3, 5):
+            while rest % prime == 0:
+                rest //= prime
+        if rest == 1:
+            return 2 * half
+        half += 1
+
+
 def box_size(pixel_size: float) -> int:
     """Pixels along the edge of the specimen's box: even, quick to transform."""
-    import scipy.fft
-
-    half = scipy.fft.next_fast_len(int(np.ceil(0.5 * BOX / pixel_size)), real=True)
-    return 2 * int(half)
+    return quick_size(BOX / pixel_size)
 
 
 class Projector:
@@ -128,8 +138,6 @@ class Projector:
 
         The specimen's centre lies on pixel [size // 2, size // 2].
         """
-        import scipy.fft
-
         turned = self.specimen.positions @ matrix[:2].T.astype(np.float32)
         (x, y), (share_x, share_y) = _spread(self.grid, self.step, turned)
         next_x, next_y = (x + 1) % self.grid, (y + 1) % self.grid
@@ -143,16 +151,14 @@ class Projector:
         half = self.size // 2
         total = np.zeros((self.size, half + 1), complex)
         for atoms, response in zip(counts, self.filters, strict=True):
-            spectrum = scipy.fft.rfft2(atoms)
+            spectrum = np.fft.rfft2(atoms)
             cut = np.concatenate([spectrum[:half, : half + 1], spectrum[-half:, : half + 1]])
             total += cut * response
-        return scipy.fft.fftshift(scipy.fft.irfft2(total, s=(self.size, self.size)))
+        return np.fft.fftshift(np.fft.irfft2(total, s=(self.size, self.size)))
 
 
 def potential(specimen: Specimen, pixel_size: float) -> NDArray[np.float32]:
     """Return the potential less ice in volts as a map [z, y, x], centre on voxel size // 2; some seconds."""
-    import scipy.fft
-
     size = box_size(pixel_size)
     grid, step = 2 * size, pixel_size / 2
     half = size // 2
@@ -175,11 +181,11 @@ def potential(specimen: Specimen, pixel_size: float) -> NDArray[np.float32]:
                 index = index * grid + (lower[axis] + up) % grid
                 weight *= share[axis] if up else 1 - share[axis]
             np.add.at(counts, index, weight.astype(np.float32))
-        spectrum = scipy.fft.rfftn(counts.reshape(grid, grid, grid), workers=2)
+        spectrum = np.fft.rfftn(counts.reshape(grid, grid, grid))
         cut = spectrum[:, :, : half + 1]
         cut = np.concatenate([cut[:half], cut[-half:]], axis=0)
         cut = np.concatenate([cut[:, :half], cut[:, -half:]], axis=1)
         total += cut * specimen.factor(kind, k2)
     total *= inside / triangle / pixel_size**3
-    volume = scipy.fft.irfftn(total, s=(size, size, size), workers=2)
-    return scipy.fft.fftshift(volume).astype(np.float32)
+    volume = np.fft.irfftn(total, s=(size, size, size))
+    return np.fft.fftshift(volume).astype(np.float32)
