@@ -1,0 +1,141 @@
+"""The exact set of files that a job's programs open, one rule per program.
+
+The rules follow what strace saw of RELION 3.1.3 (docs/relion.md has the table) and the sources of 4.0 and 5.0. A file
+that is sent in vain costs the user money; one that is missing fails the job after the machine is paid for.
+"""
+
+import glob
+import os
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryoburst.model.errors import BadInput
+from cryoburst.model.job import Input, Job
+from cryoburst.packages.relion import star
+from cryoburst.packages.relion.files import Files
+from cryoburst.packages.relion.jobtypes import program
+from cryoburst.packages.relion.project import relative
+
+OUTPUTS = {"o", "odir", "ofile", "part_star", "part_dir", "pipeline_control", "pipeline-control", "output-directory"}
+PROGRAM_OPTIONS = ("_exe", "-exe", "_executable")  # name a program of the machine, never an input
+NONE = ("", "None", "none", "gauss", "Gauss")
+
+
+@dataclass
+class Line:
+    """One program line of a job, its options, and the files found so far."""
+
+    words: tuple[str, ...]
+    files: Files
+    version: str
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return self.words[0]
+
+    def get(self, option: str) -> str:
+        """The value of ``--option``, the first as in RELION; empty when absent or when it has none."""
+        word = f"--{option}"
+        if word not in self.words:
+            return ""
+        after = self.words[self.words.index(word) + 1 : self.words.index(word) + 2]
+        return after[0] if after and not _is_option(after[0]) else ""
+
+    def has(self, option: str) -> bool:
+        """Whether ``--option`` is given."""
+        return f"--{option}" in self.words
+
+    def by(self, option: str) -> str:
+        """How messages name an option of this program."""
+        return f"{self.name} --{option}"
+
+    def need_word(self, option: str) -> str:
+        """The value of an option that the program can't do without. Raises BadInput when it isn't given."""
+        if not (value := self.get(option)):
+            raise BadInput(f"{self.name} has no --{option}", where=self.files.own)
+        return value
+
+    def need(self, option: str) -> str:
+        """The path of an option that the program can't do without, added as an input. Raises BadInput."""
+        return self.files.add(self.need_word(option), self.by(option))
+
+    def take(self, *options: str) -> None:
+        """Add the files of these options, where given."""
+        for option in options:
+            if (value := self.get(option)) not in NONE:
+                self.files.add(image(value), self.by(option))
+
+    def summary(self, path: str, labels: Collection[str]) -> star.Summary:
+        """The different values of some labels in a STAR file that is an input; empty when the file is missing."""
+        path = relative(path, self.files.project, self.name)
+        if path in self.files.missing:
+            return star.Summary({}, set(), {})
+        return star.summary(self.files.project / path, path, labels)
+
+    def follow(self, path: str, *labels: str, required: bool = True) -> list[str]:
+        """Add every file that these columns of a STAR file name. Raises BadInput when a required column is absent."""
+        found = self.summary(path, labels)
+        names: list[str] = []
+        for label in labels:
+            if label not in found.values:
+                if required and found.rows and any(found.rows.values()):
+                    raise BadInput(f"column {label} is missing, which {self.name} reads", where=path)
+                if required and found.rows:
+                    raise BadInput(f"it has no rows: {self.name} would have nothing to do", where=path)
+                continue
+            if required and not found.values[label] and found.rows:
+                raise BadInput(f"it has no rows: {self.name} would have nothing to do", where=path)
+            values = [value for value in found.values[label] if value not in NONE]
+            names.extend(self.files.add(image(value), f"{path}, column {label}") for value in values)
+        return names
+
+
+def _is_option(word: str) -> bool:
+    return word.startswith("--") and len(word) > 2
+
+
+def image(word: str) -> str:
+    """The file of an image name: without ``000001@`` before and ``:mrc`` behind."""
+    word = word.rpartition("@")[2]
+    base, colon, kind = word.rpartition(":")
+    return base if colon and kind in ("mrc", "mrcs", "tif", "spi", "st", "map") else word
+
+
+def inputs(job: Job) -> list[Input]:
+    """Everything the job reads, in the order of the paths. Raises BadInput."""
+    from cryoburst.packages.relion.rules import RULES
+
+    files = Files(job.project, job.folder)
+    for words in job.commands:
+        line = Line(words, files, job.software.get("relion", ""))
+        known = program(words[0])
+        rule: Callable[[Line], None] = RULES[known.rule if known else "generic"]
+        rule(line)
+        if rule is not RULES["import"]:
+            rest(line)
+    return files.finish()
+
+
+def rest(line: Line) -> None:
+    """Any further option whose value names a file of the project: options that a rule does not know are sent too."""
+    words = line.words
+    for at, word in enumerate(words[1:], 1):
+        if _is_option(word) and "=" not in word:
+            continue
+        option = words[at - 1].lstrip("-") if _is_option(words[at - 1]) else ""
+        if option in OUTPUTS or option.endswith(PROGRAM_OPTIONS):
+            continue
+        value = image(word.partition("=")[2] if _is_option(word) else word)
+        if value.startswith(f"{line.files.project}/"):
+            relative(value, line.files.project, line.by(option))
+        if line.files.exists(value) and not os.path.normpath(value).startswith(line.files.own):
+            line.files.add(value, line.by(option))
+
+
+def expand(pattern: str, project: Path, where: str) -> list[str]:
+    """The files that a pattern of Import or of a shell matches, sorted; names inside the project only."""
+    relative(pattern, project, where)
+    found = glob.glob(pattern, root_dir=project)  # noqa: PTH207 - Path.glob drops what RELION's glob(3) keeps
+    return sorted(p for p in found if (project / p).is_file())

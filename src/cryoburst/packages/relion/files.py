@@ -1,0 +1,118 @@
+"""Turns the names of files that a job reads into ``Input`` rows, and refuses what can't be sent.
+
+A link that leads outside the project (``Movies -> /data/session1``) is followed and its content sent under the name
+inside the project. A name that leaves the project, a loop of links, a folder, a device, a missing or truncated file is
+BadInput, with the file that names it.
+"""
+
+import os
+import stat
+import struct
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryoburst.model.errors import BadInput
+from cryoburst.model.job import Input
+from cryoburst.packages.relion.project import relative
+
+MODE_BITS = {
+    0: 8,
+    1: 16,
+    2: 32,
+    3: 32,
+    4: 64,
+    6: 16,
+    7: 32,
+    12: 16,
+    101: 4,
+}  # by MODE (MRC2014)
+IMAGES = (".mrc", ".mrcs", ".tif", ".tiff", ".eer", ".map", ".ctf", ".st")
+
+
+@dataclass
+class Files:
+    """The inputs found so far. ``own`` is the job's folder, whose files are inputs only where a rule says so."""
+
+    project: Path
+    own: str
+    found: dict[str, Input] = field(default_factory=dict[str, Input])
+    missing: dict[str, str] = field(default_factory=dict[str, str])  # path: what names it
+
+    def add(self, word: str, by: str, listed: bool = False) -> str:
+        """Take a file that ``by`` names; returns its path. A missing one is remembered for ``finish``."""
+        path = relative(word, self.project, by)
+        known = self.found.get(path)
+        if known is not None and (listed or not known.listed):
+            return path
+        try:
+            real = os.path.realpath(self.project / path, strict=True)
+            found = Path(real).stat()
+        except FileNotFoundError:
+            self.missing.setdefault(path, by)
+            return path
+        except OSError as error:
+            what = "is a loop of links" if error.errno in _LOOPS else f"can't be read: {error.strerror}"
+            raise BadInput(f"{path} {what}", where=by) from None
+        if not stat.S_ISREG(found.st_mode):
+            raise BadInput(f"{path} is not a file", where=by)
+        if not listed:
+            _check_whole(Path(real), path, found.st_size, by)
+        self.found[path] = Input(path, Path(real), found.st_size, found.st_mtime_ns, found.st_ino, listed)
+        return path
+
+    def exists(self, word: str) -> bool:
+        """Whether a word names a regular file inside the project."""
+        if not word or word.startswith("/") or ".." in word.split("/") or "\0" in word:
+            return False
+        try:
+            return (self.project / word).is_file()
+        except OSError:
+            return False
+
+    def finish(self) -> list[Input]:
+        """All inputs in the order of their paths. Raises BadInput when some are missing."""
+        if self.missing:
+            path, by = next(iter(self.missing.items()))
+            if len(self.missing) == 1:
+                raise BadInput(f"{path} is missing", where=f"named by {by}")
+            raise BadInput(f"{len(self.missing)} inputs are missing, the first is {path}", where=f"named by {by}")
+        return [self.found[path] for path in sorted(self.found)]
+
+
+_LOOPS = {40, 62}  # ELOOP on Linux and macOS
+
+
+def _check_whole(real: Path, path: str, size: int, by: str) -> None:
+    """Refuse an empty image, and an MRC file shorter than its header promises."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in IMAGES:
+        return
+    if size == 0:
+        raise BadInput(f"{path} is empty", where=f"named by {by}")
+    if suffix not in (".mrc", ".mrcs", ".map", ".st"):
+        return
+    try:
+        with real.open("rb", buffering=0) as file:
+            head = file.read(96)
+    except OSError as error:
+        raise BadInput(f"{path} can't be read: {error.strerror}", where=f"named by {by}") from None
+    promised = _promised(head)
+    if promised and size < promised:
+        raise BadInput(
+            f"{path} is cut short: its header promises {promised} bytes and it has {size}",
+            where=f"named by {by}",
+            advice="copy it again, or run the job that wrote it again",
+        )
+
+
+def _promised(head: bytes) -> int:
+    """The size in bytes that an MRC header promises; 0 when the header is none we know (the program will judge)."""
+    if len(head) < 96:
+        return 1024
+    for order in ("<", ">"):
+        nx, ny, nz, mode = struct.unpack_from(f"{order}4i", head)
+        (extended,) = struct.unpack_from(f"{order}i", head, 92)
+        if mode in MODE_BITS and nx > 0 and ny > 0 and nz > 0 and extended >= 0:
+            row = (nx * MODE_BITS[mode] + 7) // 8
+            return 1024 + extended + row * ny * nz
+    return 0

@@ -1,0 +1,104 @@
+"""Where a job lies in its RELION project, and what its job.star says. Reads small files only; changes nothing."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryoburst.model.errors import BadInput
+from cryoburst.packages.relion import star
+from cryoburst.packages.relion.jobtypes import known_label, label_of
+
+PIPELINE = "default_pipeline.star"
+FOLDER = re.compile(r"[^/]+/job\d{3,}/")
+
+
+@dataclass(frozen=True)
+class JobStar:
+    """What job.star says: the type's label, RELION's version (empty when its form is unknown) and the options."""
+
+    label: str
+    version: str
+    options: dict[str, str]
+
+
+def locate(target: Path, cwd: Path) -> tuple[Path, str, Path]:
+    """The project root, the job's folder in it (with its slash), and the target made absolute.
+
+    ``target`` is a job folder, an alias of one, or a file in one. Raises BadInput.
+    """
+    start = Path(os.path.normpath(cwd / target))
+    if not os.path.lexists(start):
+        raise BadInput("there is no such job folder or submission script", where=str(target))
+    folder = start if start.is_dir() else start.parent
+    root = next((p for p in folder.parents if (p / PIPELINE).is_file()), None)
+    if root is None:
+        raise BadInput(
+            f"not a RELION project: no {PIPELINE} above it",
+            where=str(target),
+            advice="run this in the folder in which you start RELION",
+        )
+    try:
+        root, real = root.resolve(strict=True), folder.resolve(strict=True)  # an alias is a link to its job
+    except (OSError, RuntimeError):
+        raise BadInput("the job folder is a broken link or a loop of links", where=str(target)) from None
+    if not real.is_relative_to(root):
+        raise BadInput("the job folder lies outside its project", where=str(target))
+    name = real.relative_to(root).as_posix() + "/"
+    if not FOLDER.fullmatch(name):
+        raise BadInput("this is not the folder of a job, such as Class2D/job012/", where=name)
+    return root, name, real if start.is_dir() else real / start.name
+
+
+def read_job_star(root: Path, folder: str) -> JobStar:
+    """What ``job.star`` of a job says; 3.1 writes a number for the type, 4.0 and 5.0 a label. Raises BadInput."""
+    name = f"{folder}job.star"
+    path = root / name
+    if not path.is_file():
+        raise BadInput("the job has no job.star", where=folder, advice="press Run in RELION's window once more")
+    blocks = {b.name: b for b in star.blocks(path, name)}
+    job = blocks.get("job")
+    if job is None:
+        raise BadInput("there is no data_job block", where=name)
+    options = blocks.get("joboptions_values")
+    variables = options.column("rlnJobOptionVariable") if options else []
+    values = options.column("rlnJobOptionValue") if options else []
+    number = next(iter(job.column("rlnJobType")), None)
+    written = next(iter(job.column("rlnJobTypeLabel")), None)
+    if written is not None:
+        label = known_label(written)
+        version = {"30001": "4.0", "50001": "5.0"}.get(_format(path), "")
+    elif number is not None:
+        label = label_of(int(number)) if number.isdigit() else None
+        version = "3.1"
+    else:
+        raise BadInput("job.star names no type of job (column rlnJobType or rlnJobTypeLabel)", where=name)
+    if label is None:
+        raise BadInput(f"RELION has no job type {written or number}", where=name)
+    return JobStar(label, version, dict(zip(variables, values, strict=True)))
+
+
+def _format(path: Path) -> str:
+    """The number in the first ``# version`` line, which RELION raises with its format; empty without one."""
+    with path.open("rb") as file:
+        match = re.search(rb"^# version (\d+)", file.read(4096), re.MULTILINE)
+    return match.group(1).decode() if match else ""
+
+
+def relative(word: str, project: Path, where: str) -> str:
+    """A path that a command or a STAR file names, as a plain path inside the project. Raises BadInput if it leaves."""
+    if word.startswith("/"):
+        inside = Path(os.path.normpath(word)).is_relative_to(project)
+        advice = (
+            "name it relative to the project" if inside else "make a link to it inside the project, and name the link"
+        )
+        raise BadInput(
+            f"{word} is an absolute path, which does not exist on another machine", where=where, advice=advice
+        )
+    if ".." in word.split("/"):
+        raise BadInput(
+            f"{word} goes up with '..' and may leave the project", where=where, advice="name it without '..'"
+        )
+    if "\0" in word:
+        raise BadInput("a path holds a NUL byte", where=where)
+    return os.path.normpath(word)
