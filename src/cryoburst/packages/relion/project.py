@@ -89,16 +89,10 @@ def relative(word: str, project: Path, where: str) -> str:
     """A path that a command or a STAR file names, as a plain path inside the project. Raises BadInput if it leaves."""
     if word.startswith("/"):
         inside = Path(os.path.normpath(word)).is_relative_to(project)
-        advice = (
-            "name it relative to the project" if inside else "make a link to it inside the project, and name the link"
-        )
-        raise BadInput(
-            f"{word} is an absolute path, which does not exist on another machine", where=where, advice=advice
-        )
+        advice = "name it relative to the project" if inside else "name a link to it inside the project"
+        raise BadInput(f"{word} is an absolute path, of this computer only", where=where, advice=advice)
     if ".." in word.split("/"):
-        raise BadInput(
-            f"{word} goes up with '..' and may leave the project", where=where, advice="name it without '..'"
-        )
+        raise BadInput(f"{word} goes up with '..', so it may leave the project", where=where)
     if "\0" in word:
         raise BadInput("a path holds a NUL byte", where=where)
     return os.path.normpath(word)

@@ -3,7 +3,6 @@
 "None" in an optimiser means no file. Where a rule leaves a column out, strace showed that the program never opens it.
 """
 
-import os
 import re
 from collections.abc import Callable
 
@@ -108,14 +107,19 @@ def pipeline_name(name: str) -> str:
     return PIPELINE_NAME.sub("", name)
 
 
+def _stem(name: str) -> str:
+    """A name up to its last dot, as RELION cuts it."""
+    return name.rpartition(".")[0] or name
+
+
 def _suffixed_coordinates(line: Line) -> Callable[[str], str]:
     folder, suffix = line.get("coord_dir"), line.get("coord_suffix")
 
     def of(micrograph: str) -> str:
         if folder in ("", "ASINPUT"):
-            path = os.path.splitext(micrograph)[0] + suffix
+            path = _stem(micrograph) + suffix
         else:
-            path = folder + os.path.splitext(pipeline_name(micrograph))[0] + suffix
+            path = folder + _stem(pipeline_name(micrograph)) + suffix
         return path if line.files.exists(path) else ""
 
     return of
@@ -220,9 +224,8 @@ def motion_refine(line: Line) -> None:
     line.follow(source, "rlnMtfFileName", required=False)
     reference_maps(line)
     line.take("params_file", "bfactors")
-    wanted = {
-        pipeline_name(n) for n in line.summary(source, ("rlnMicrographName",)).values.get("rlnMicrographName", [])
-    }
+    used = line.summary(source, ("rlnMicrographName",)).values.get("rlnMicrographName", [])
+    wanted = {pipeline_name(name) for name in used}
     corrected = line.need("corr_mic")
     if corrected in line.files.missing:
         return

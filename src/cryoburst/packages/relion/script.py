@@ -223,7 +223,8 @@ def _understand(text: str, name: str, folder: str, label: str) -> Script:
 
 def _check_redirects(command: shell.Command, name: str) -> None:
     for target in command.redirects:
-        if not target.isdigit() and (target.startswith("/") and target != "/dev/null" or ".." in target.split("/")):
+        absolute = target.startswith("/") and target != "/dev/null"
+        if absolute or ".." in target.split("/"):
             raise BadInput(f"a line writes to {target}, outside the project", where=name)
 
 
