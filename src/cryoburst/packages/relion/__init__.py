@@ -98,4 +98,4 @@ class Relion:
 
 def _value(words: tuple[str, ...], option: str) -> str:
     after = words[words.index(option) + 1 : words.index(option) + 2] if option in words else ()
-    return after[0] if after else ""
+    return after[0] if after and not after[0].startswith("--") else ""  # Import's --continue has no value
