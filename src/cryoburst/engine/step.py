@@ -63,12 +63,11 @@ class Decision:
     reason: str = ""
     detail: str = ""
     changes: dict[str, object] = field(default_factory=dict[str, object])
-    drop_machine: bool = False  # the run no longer wants its machine
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
-        return self.effect is Effect.NOTHING and self.state is None and not self.changes and not self.drop_machine
+        return self.effect is Effect.NOTHING and self.state is None and not self.changes
 
 
 IDLE = Decision()
@@ -91,7 +90,7 @@ def step(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> Decis
     if run.state.final:
         return IDLE
     if run.stop_wanted and run.state in _STOPPED_AT_ONCE:
-        return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted, drop_machine=True)
+        return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted)
     if seen.now < run.retry_at and run.state is not RunState.RUNNING:
         return IDLE
     match run.state:
@@ -141,7 +140,7 @@ def _running(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> D
     overdue = run.stop_wanted and seen.now - run.stop_since > limits.abort
     if overdue or _dead(machine, seen, limits):
         if run.stop_wanted:
-            return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted, drop_machine=True)
+            return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted)
         return retry(run, "machine_died", _note(seen), seen.now, limits)
     heard = seen.heartbeat.time if seen.heartbeat else (run.observed or run.started or seen.now)
     silent = seen.now - heard > limits.lost
@@ -171,9 +170,9 @@ def retry(run: Run, reason: str, detail: str, now: float, limits: Limits, *, new
     A fault of the machine makes a new attempt with its own prefix; a fault before there was one keeps the attempt.
     """
     if run.stop_wanted:
-        return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted, drop_machine=True)
+        return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted)
     if not REASONS[reason].retry or run.failures >= len(limits.retry_delays):
-        return Decision(state=RunState.FAILED, reason=reason, detail=detail, drop_machine=True)
+        return Decision(state=RunState.FAILED, reason=reason, detail=detail)
     changes: dict[str, object] = {
         "failures": run.failures + 1,
         "retry_at": now + limits.retry_delays[run.failures],
@@ -181,7 +180,7 @@ def retry(run: Run, reason: str, detail: str, now: float, limits: Limits, *, new
     }
     if new_attempt:
         changes |= {"attempt": run.attempt + 1, "batches_home": 0, "started": None, "command_started": None}
-    return Decision(state=RunState.WAITING, reason=reason, detail=detail, changes=changes, drop_machine=new_attempt)
+    return Decision(state=RunState.WAITING, reason=reason, detail=detail, changes=changes)
 
 
 @dataclass(frozen=True)

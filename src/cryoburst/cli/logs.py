@@ -1,0 +1,41 @@
+"""``cryoburst logs N``: the run's output as it is at home."""
+
+import argparse
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words after ``cryoburst logs``."""
+    parser.add_argument("number", type=int, metavar="N", help="the run's number")
+    parser.add_argument("-f", "--follow", action="store_true", help="go on printing until the run has ended")
+    parser.add_argument("--err", action="store_true", help="the errors (run.err) instead of the output (run.out)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the log; with ``--follow`` what is added, too."""
+    import sys
+    import time
+
+    from cryoburst.services import settings as settings_
+    from cryoburst.services import watcher
+    from cryoburst.services.house import Plugins, open_ledger
+    from cryoburst.services.runs import LOOK, log_path
+
+    settings = settings_.load()
+    ledger = open_ledger(settings)
+    run = ledger.run(options.number)
+    path = log_path(run, Plugins("packages")[run.package].logs[1 if options.err else 0])
+    if not run.state.final:
+        watcher.ensure(settings)
+    offset = 0
+    while True:
+        final = ledger.run(options.number).state.final
+        if path.exists():
+            with path.open("rb") as file:
+                file.seek(offset)
+                data = file.read()
+            offset += len(data)
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        if final or not options.follow:
+            return 0
+        time.sleep(LOOK)

@@ -1,0 +1,37 @@
+"""``cryoburst recover``: rebuild the list of runs from outside."""
+
+import argparse
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words after ``cryoburst recover``."""
+    parser.add_argument("--store", metavar="URL", action="append", default=[], help="another store to look in")
+    parser.add_argument("--json", action="store_true", help="print what was found as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Add what the ledger does not know; exit code 1 when something could not be read."""
+    from cryoburst.cli.show_values import print_json
+    from cryoburst.services import settings as settings_
+    from cryoburst.services import watcher
+    from cryoburst.services.house import open_world
+    from cryoburst.services.recover import recover
+    from cryoburst.services.report import run_values
+
+    settings = settings_.load()
+    world = open_world(settings)
+    before = {run.uid for run in world.ledger.runs()} if not world.ledger.fresh else set()
+    found = recover(world, [settings.store, *options.store])
+    new = [run for run in world.ledger.runs()[::-1] if run.uid not in before]
+    if any(not run.state.final for run in world.ledger.runs(unfinished=True)):
+        watcher.ensure(settings)
+    if options.json:
+        values = [run_values(run, world.clock()) for run in new]
+        print_json({"runs": values, "machines": found.machines, "problems": found.problems})
+    else:
+        print(f"Found {len(new)} runs and {found.machines} machines that were not in the list")
+        for run in new:
+            print(f"  run {run.number} {run.state} {run.job}")
+        for problem in found.problems:
+            print(f"  could not be read: {problem}")
+    return 1 if found.problems else 0

@@ -1,0 +1,61 @@
+"""``cryoburst runs``: the list. Reads the database only, works offline, and says how old its news are."""
+
+import argparse
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words after ``cryoburst runs``."""
+    parser.add_argument("--all", action="store_true", help="all runs, not only the last 50")
+    parser.add_argument("--json", action="store_true", help="print all runs as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the runs, newest last."""
+    import time
+
+    from cryoburst.cli.show_values import duration, print_json, progress, size, table
+    from cryoburst.services import settings as settings_
+    from cryoburst.services import watcher
+    from cryoburst.services.house import open_ledger
+    from cryoburst.services.report import run_values
+
+    settings = settings_.load()
+    ledger = open_ledger(settings)
+    runs = ledger.runs(limit=None if options.all or options.json else 50)[::-1]
+    now = time.time()
+    values = [run_values(run, now) for run in runs]
+    if any(not run.state.final for run in runs):
+        watcher.ensure(settings)
+    if options.json:
+        print_json(values)
+        return 0
+    if not values:
+        print("No runs yet. Send one with cryoburst submit, or from RELION's window (cryoburst relion setup).")
+        return 0
+    head = ("RUN", "STATE", "JOB", "MACHINE", "PROGRESS", "IN", "OUT", "WAIT", "RUN TIME", "NOTE")
+    rows = [
+        (
+            v["number"],
+            v["state"],
+            v["job"],
+            v["machine"] or "-",
+            progress(v["progress"]),
+            size(v["bytes_in"]),
+            size(v["bytes_out"]),
+            duration(v["wait_seconds"]),
+            duration(v["run_seconds"]),
+            note(v, now),
+        )
+        for v in values
+    ]
+    print(table(head, rows, right=("RUN", "IN", "OUT", "WAIT", "RUN TIME")))
+    return 0
+
+
+def note(values: dict[str, object], now: float) -> str:
+    """Why it waits or ended, and how old the news are when they are old."""
+    from cryoburst.cli.show_values import duration
+
+    if values["lost_since"]:
+        return f"no word from its machine for {duration(now - float(str(values['observed'] or now)))}"
+    return str(values["detail"] or values["reason"] or "")[:80]

@@ -1,0 +1,66 @@
+"""How values look on a terminal: sizes, times, tables. JSON is printed as it is."""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from cryoburst.model.errors import one_line
+
+
+def size(count: float) -> str:
+    """Bytes for people: ``1.4 MB``."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} TB"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds for people: ``0.4 s``, ``2 min 05 s``, ``3 h 20 min``; unknown is a dash."""
+    if seconds is None:
+        return "-"
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes, rest = divmod(int(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def moment(when: float | None) -> str:
+    """A time of day with its date; unknown is a dash."""
+    return "-" if when is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
+
+
+def progress(values: dict[str, Any] | None) -> str:
+    """``iteration 5 of 25``."""
+    if not values:
+        return "-"
+    total = f" of {values['total']}" if values["total"] else ""
+    return f"{values['unit']} {values['done']}{total}"
+
+
+def price(usd_per_hour: float | None) -> str:
+    """USD per hour; an unknown price is said to be unknown, never shown as zero."""
+    return "unknown" if usd_per_hour is None else f"{usd_per_hour:.2f} USD/h"
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> str:
+    """A table with two spaces between columns; the named columns are aligned to the right."""
+    cells = [[one_line(str(cell)) for cell in row] for row in (head, *rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(head))]
+
+    def line(row: Sequence[str]) -> str:
+        parts = (c.rjust(w) if h in right else c.ljust(w) for c, w, h in zip(row, widths, head, strict=True))
+        return "  ".join(parts).rstrip()
+
+    return "\n".join(line(row) for row in cells)
+
+
+def print_json(value: object) -> None:
+    """One JSON value on standard output."""
+    print(json.dumps(value, indent=2))

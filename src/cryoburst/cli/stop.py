@@ -1,0 +1,29 @@
+"""``cryoburst stop N``: end a run."""
+
+import argparse
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words after ``cryoburst stop``."""
+    parser.add_argument("number", type=int, metavar="N", help="the run's number")
+    parser.add_argument("--wait", action="store_true", help="wait until it has ended")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Want the run's end; the watcher asks the program, and brings home what there is."""
+    import time
+
+    from cryoburst.services import runs, watcher
+    from cryoburst.services import settings as settings_
+    from cryoburst.services.house import open_ledger
+
+    settings = settings_.load()
+    ledger = open_ledger(settings)
+    runs.stop(ledger, options.number, "stopped with cryoburst stop", time.time())
+    watcher.ensure(settings)
+    if options.wait:
+        ended = runs.wait(ledger, options.number)
+        print(f"Run {ended.number} {ended.state}")
+    else:
+        print(f"Stopping run {options.number}")
+    return 0

@@ -1,0 +1,66 @@
+"""``cryoburst submit``: what RELION's Run button calls."""
+
+import argparse
+from pathlib import Path
+
+from cryoburst.model.errors import BadInput
+from cryoburst.model.job import Wishes
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words after ``cryoburst submit``."""
+    job_arguments(parser)
+    parser.add_argument("--wait", action="store_true", help="wait for its end; exit code 1 when it failed")
+    parser.add_argument("--json", action="store_true", help="print the run as JSON")
+
+
+def job_arguments(parser: argparse.ArgumentParser) -> None:
+    """What submit and plan have in common: the job, and the wishes for its machine."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("script", nargs="?", metavar="SCRIPT", help="the script that RELION wrote from our template")
+    what.add_argument("--job", metavar="FOLDER", help="a job folder, such as Class2D/job012")
+    parser.add_argument("--to", metavar="PROVIDER", default="", help="where: a provider, such as local")
+    parser.add_argument("--machine", default="", metavar="NAME", help="the machine type, see cryoburst machines")
+    parser.add_argument("--max-price", type=float, metavar="USD", help="at most this many USD per hour")
+    parser.add_argument("--parts", type=int, default=1, metavar="N", help="machines to split the job over (now: 1)")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Write the run, start the watcher, print one line."""
+    from cryoburst.services import settings as settings_
+    from cryoburst.services import watcher
+    from cryoburst.services.house import open_world
+    from cryoburst.services.submit import submit
+
+    settings = settings_.load()
+    world = open_world(settings)
+    run = submit(world, settings, target(options), Path.cwd(), wishes(options))
+    watcher.ensure(settings)
+    if options.wait:
+        from cryoburst.cli.wait import follow
+
+        if not options.json:
+            print(f"Submitted run {run.number}", flush=True)
+        return follow(world.ledger, run.number, json=options.json)
+    if options.json:
+        from cryoburst.cli.show_values import print_json
+        from cryoburst.services.report import run_values
+
+        print_json(run_values(run, world.clock()))
+    else:
+        print(f"Submitted run {run.number}")
+    return 0
+
+
+def target(options: argparse.Namespace) -> Path:
+    """The script or job folder that was named."""
+    return Path(options.script if options.script is not None else options.job)
+
+
+def wishes(options: argparse.Namespace) -> Wishes:
+    """The wishes that were given as flags. Raises BadInput for one that can't be."""
+    if options.max_price is not None and not options.max_price >= 0:
+        raise BadInput("the price cap is not a price", where=f"--max-price {options.max_price}", advice="give USD/h")
+    if options.parts < 1:
+        raise BadInput("a job has at least one part", where=f"--parts {options.parts}")
+    return Wishes(options.to, options.machine, options.max_price, options.parts)

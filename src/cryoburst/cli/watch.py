@@ -1,0 +1,22 @@
+"""``cryoburst watch``: carry the runs on, in the foreground or as the background watcher."""
+
+import argparse
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words after ``cryoburst watch``."""
+    parser.add_argument("--background", action="store_true", help="end when there was no work for a while")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Watch until interrupted; a second watcher of the same user ends at once."""
+    from cryoburst.services import settings as settings_
+    from cryoburst.services import watcher
+    from cryoburst.services.house import open_world
+
+    settings = settings_.load()
+    if not options.background:
+        print(f"Watching; the log is {watcher.log_file(settings)}", flush=True)
+    if not watcher.watch(open_world(settings), settings, until_idle=options.background) and not options.background:
+        print(f"A watcher runs already, as process {watcher.running(settings)}")
+    return 0

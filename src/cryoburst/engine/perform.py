@@ -1,0 +1,115 @@
+"""Effects that touch a provider or write small documents: each safe to repeat, each after its written intent."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from cryoburst.engine.stage_in import archive_key
+from cryoburst.engine.stage_out import read_spec
+from cryoburst.engine.world import World, closed_key, request_key
+from cryoburst.model import documents
+from cryoburst.model.documents import Closed, Request, Stop
+from cryoburst.model.errors import BadInput, StoreError
+from cryoburst.model.job import Job, Verdict
+from cryoburst.model.plugins import Boot, MachineRequest, Need, Offer
+from cryoburst.model.reasons import REASONS
+from cryoburst.model.run import Machine, Run
+from cryoburst.model.states import MachineState, RunState
+
+
+def write_request(world: World, run: Run) -> None:
+    """Put what the user asked for into the store, from where ``recover`` can rebuild the row."""
+    names = set(Request.__dataclass_fields__) - {"format"}
+    row = asdict(run)
+    document = Request(**{name: row[name] for name in names})
+    world.store(run).put(request_key(run.owner, run.uid), documents.dump(document))
+
+
+def choose(world: World, job: Job, run: Run) -> Offer:
+    """The cheapest offer that satisfies the job and the user's wishes. Raises BadInput saying why there is none."""
+    provider = world.provider(run.provider)
+    need = Need(resources=job.resources, software=job.software)
+    offers = provider.offers(need)
+    if not offers:
+        wanted = ", ".join(f"{name} {version}".strip() for name, version in job.software.items())
+        advice = f"it needs {wanted}" if wanted else "ask for fewer cores or GPUs"
+        raise BadInput(f"no machine of {run.provider} can run this job", where=run.job, advice=advice)
+    named = [o for o in offers if run.machine in ("", o.name)]
+    if not named:
+        names = ", ".join(o.name for o in offers[:8])
+        raise BadInput(f"{run.provider} has no machine {run.machine} for this job", advice=f"choose one of {names}")
+    cap = run.max_price
+    # An unknown price is never free: it does not fit under a cap.
+    fitting = [o for o in named if cap is None or (o.usd_per_hour is not None and o.usd_per_hour <= cap)]
+    if not fitting:
+        raise BadInput(f"no machine costs at most {cap} USD/h", advice="raise --max-price, see cryoburst machines")
+    return min(fitting, key=lambda o: (o.usd_per_hour is None, o.usd_per_hour or 0.0, o.cores, o.name))
+
+
+def create(world: World, run: Run) -> None:
+    """Ask for the machine of this attempt: the intent first, then the call; the same token never makes two.
+
+    Raises what the provider raises; then the row stays REQUESTED and the same call is made again.
+    """
+    token = machine_token(run)
+    offer = choose(world, world.job(run), run)
+    spec = read_spec(world, run)
+    power_off_at = spec.deadline + spec.grace
+    intent = Machine(
+        token=token,
+        run=run.uid,
+        attempt=run.attempt,
+        provider=run.provider,
+        offer=offer.name,
+        usd_per_hour=offer.usd_per_hour,
+        state=MachineState.REQUESTED,
+        requested=world.clock(),
+        power_off_at=power_off_at,
+    )
+    world.ledger.add_machine(intent)
+    row = world.ledger.machine(token)
+    if row is None or row.state is not MachineState.REQUESTED:
+        return
+    _, checksum = world.archive()
+    boot = Boot(run.store, run.prefix, archive_key(checksum), checksum)
+    request = MachineRequest(token, world.owner, run.uid, run.attempt, offer, boot, power_off_at)
+    made = world.provider(run.provider).create(request)
+    world.ledger.change_machine(row, {"state": MachineState.BOOTING, "provider_id": made.id})
+    world.ledger.change(run, {"machine": offer.name})
+
+
+def machine_token(run: Run) -> str:
+    """The same for the same attempt, whoever asks."""
+    return f"{run.uid}-{run.attempt}"
+
+
+def write_stop(world: World, run: Run) -> None:
+    """Ask the agent to end the command."""
+    stop = Stop(time=world.clock(), why=run.stop_wanted)
+    world.store(run).put(run.prefix + "stop.json", documents.dump(stop))
+
+
+def mark(world: World, run: Run, state: RunState, reason: str, detail: str, verdict: Verdict | None = None) -> None:
+    """Write the markers into the job folder, and the end into the store. Truth first: the row follows.
+
+    Raises OSError when home can't be written. A success must also be noted in the store (StoreError); an end for which
+    the store itself may be to blame is told by the marker at home alone.
+    """
+    if verdict is None:
+        outcome = {RunState.SUCCEEDED: "succeeded", RunState.STOPPED: "aborted"}.get(state, "failed")
+        verdict = Verdict(outcome, sentence(reason, detail))
+    if (Path(run.project) / run.job).is_dir():
+        world.package(run).mark(Path(run.project), run.job, verdict)
+    closed = Closed(run.uid, str(state), reason, detail, world.clock(), run.attempt)
+    try:
+        world.store(run).put(closed_key(run.owner, run.uid), documents.dump(closed))
+    except StoreError:
+        if state is RunState.SUCCEEDED:
+            raise
+
+
+def sentence(reason: str, detail: str) -> str:
+    """A reason with its particulars and advice, for people."""
+    if reason not in REASONS:
+        return detail
+    known = REASONS[reason]
+    return f"{known.sentence}{f' ({detail})' if detail else ''}: {known.advice}"

@@ -1,0 +1,359 @@
+"""The tick: observe, decide, write the intent, perform, apply. Every command and the watcher call this same tick.
+
+Two ticks at once are safe: whoever acts on a run holds its claim, and every change of a row is made only from the
+state that was seen. No network call is made inside a database transaction.
+"""
+
+import errno
+import logging
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+
+from cryoburst.engine import perform, stage_out
+from cryoburst.engine.observe import Listings, Observer, list_machines
+from cryoburst.engine.stage_in import stage_in
+from cryoburst.engine.step import IDLE, Decision, Effect, Seen, reap, retry, step
+from cryoburst.engine.world import World
+from cryoburst.model.documents import Exit
+from cryoburst.model.errors import (
+    BadCredentials,
+    BadInput,
+    Corrupt,
+    CryoburstError,
+    NoCapacity,
+    NotThere,
+    ProviderUnavailable,
+    QuotaExceeded,
+    StoreFull,
+    StoreUnavailable,
+)
+from cryoburst.model.plugins import MachineSeen
+from cryoburst.model.reasons import REASONS
+from cryoburst.model.run import Machine, Run
+from cryoburst.model.states import MachineState, RunState
+
+log = logging.getLogger("cryoburst")
+WORKERS = 8
+DELETE_AGAIN = 5.0  # s between two requests for the end of the same machine
+SYNC_AGAIN = 5.0  # s after a live sync that failed
+
+_REASON_OF_ERROR: tuple[tuple[type[Exception], str], ...] = (
+    (BadInput, "bad_input"),
+    (NoCapacity, "no_capacity"),
+    (QuotaExceeded, "quota"),
+    (BadCredentials, "credentials"),
+    (ProviderUnavailable, "provider_unavailable"),
+    (StoreFull, "store_full"),
+    (StoreUnavailable, "store_unavailable"),
+    (Corrupt, "output_corrupt"),
+    (NotThere, "output_corrupt"),
+)
+# What the agent's exit record says beyond the program's own end -> reason
+_REASON_OF_EXIT = {
+    "refused": "refused",
+    "deadline": "deadline",
+    "inputs": "inputs_lost",
+    "killed": "agent_killed",
+    "disk_full": "machine_disk_full",
+}
+
+
+class Reconciler:
+    """Carries runs and machines on. One per process; ``tick`` may be called from one thread."""
+
+    def __init__(self, world: World, recover: Callable[[], object] = lambda: None) -> None:
+        self._world = world
+        self._recover = recover
+        self._observer = Observer(world)
+        self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="run")
+        self._busy: dict[str, Future[None]] = {}  # run uid or machine token -> its work
+        self._holders: set[str] = set()
+        self._not_before: dict[str, float] = {}
+        self._listings = Listings({}, {})
+
+    def tick(self, *, finish: bool = False) -> int:
+        """Carry everything on by what can be done now; returns how many runs and machines still need ticks.
+
+        With ``finish`` the work that was begun is waited for, so that a test or a command sees its result.
+        """
+        world, ledger = self._world, self._world.ledger
+        if ledger.reopened():
+            log.warning("the database was deleted: rebuilding it from the stores and providers")
+            self._recover()
+        self._busy = {key: future for key, future in self._busy.items() if not future.done()}
+        ledger.renew(list(self._holders), world.clock())
+        runs = ledger.runs(unfinished=True)
+        machines = ledger.machines()
+        names = {m.provider for m in machines} | {r.provider for r in runs}
+        self._listings = list_machines(world, names)
+        self._adopt(machines)
+        for run in self._observer.aborts(runs):
+            ledger.want_stop(run, "aborted in the program's own window", world.clock())
+        for run in runs:
+            if run.uid not in self._busy and not self._decide(run).idle:
+                self._start(run.uid, self._advance, run.uid)
+        self._reap_all()
+        if finish:
+            wait(self._busy.values())
+        return len(runs) + len(ledger.machines())
+
+    def close(self) -> None:
+        """Wait for what was begun and let the threads go."""
+        self._pool.shutdown(wait=True)
+
+    # ------------------------------------------------------------------------------------------------ runs
+
+    def _start(self, key: str, work: Callable[[str], None], argument: str) -> None:
+        self._busy[key] = self._pool.submit(work, argument)
+
+    def _decide(self, run: Run) -> Decision:
+        return self._decide_on(run)[0]
+
+    def _decide_on(self, run: Run) -> tuple[Decision, Seen]:
+        seen = self._observer.see(run, self._listings)
+        machine = self._world.ledger.machine(perform.machine_token(run)) if run.state in _LOOKS_AT_MACHINE else None
+        decision = step(run, machine, seen, self._world.limits)
+        if decision.effect is Effect.SYNC and seen.now < self._not_before.get(run.uid, 0.0):
+            return IDLE, seen
+        return decision, seen
+
+    def _advance(self, uid: str) -> None:
+        """Carry one run on for as long as there is something to do, under its claim."""
+        ledger = self._world.ledger
+        run = ledger.run_by_uid(uid)
+        holder = ledger.claim(run, self._world.clock()) if run else None
+        if holder is None:
+            return
+        self._holders.add(holder)
+        try:
+            while (run := ledger.run_by_uid(uid)) is not None:
+                decision, seen = self._decide_on(run)
+                if decision.idle or not self._carry_out(run, decision, seen, holder):
+                    return
+        except CryoburstError as error:  # the database or the row: the next tick tries again
+            log.warning("run %s: %s", uid, error)
+        finally:
+            self._holders.discard(holder)
+            ledger.release(holder)
+
+    def _carry_out(self, run: Run, decision: Decision, seen: Seen, holder: str) -> bool:
+        """Perform and apply one decision; False when this run must wait for the next tick."""
+        try:
+            if decision.effect is Effect.NOTHING:
+                return self._apply(run, decision, holder)
+            if decision.effect is Effect.FETCH:
+                return self._apply(run, self._fetch(run), holder)
+            return self._perform(run, decision.effect, seen, holder)
+        except (CryoburstError, OSError) as error:
+            return self._held_up(run, decision, error, holder)
+        except Exception as error:
+            log.exception("run %d", run.number)
+            return self._held_up(run, decision, error, holder)
+
+    def _perform(self, run: Run, effect: Effect, seen: Seen, holder: str) -> bool:
+        world = self._world
+        match effect:
+            case Effect.REQUEST:
+                perform.write_request(world, run)
+                return self._apply(run, Decision(state=RunState.STAGING_IN), holder)
+            case Effect.STAGE_IN:
+                staged = stage_in(world, run)
+                return staged is not None and self._apply(staged, Decision(state=RunState.PLACING), holder)
+            case Effect.CREATE:
+                perform.create(world, run)
+                return self._apply(run, Decision(state=RunState.STARTING), holder)
+            case Effect.STOP:
+                perform.write_stop(world, run)
+                return True
+            case Effect.SYNC:
+                assert seen.heartbeat is not None
+                changes = stage_out.sync(world, run, self._observer.spec(run), seen.heartbeat)
+                self._apply(run, Decision(changes=changes), holder)
+                return False  # the next look is the next tick's: the machine may write faster than we read
+            case _:
+                return False
+
+    def _apply(self, run: Run, decision: Decision, holder: str) -> bool:
+        """Write a decision into the row, while the claim holds; markers and the end in the store come first."""
+        world, ledger = self._world, self._world.ledger
+        changes = dict(decision.changes)
+        if decision.state is not None:
+            changes |= {"state": decision.state, "reason": decision.reason, "detail": decision.detail}
+            if decision.state.final:
+                if run.state is not RunState.STAGING_OUT:
+                    self._bring_what_there_is(run)
+                    perform.mark(world, run, decision.state, decision.reason, decision.detail)
+                changes["ended"] = world.clock()
+                changes["retry_at"] = 0.0
+        changed = ledger.change(run, changes, holder=holder)
+        if changed is None:
+            return False
+        if decision.state is not None:
+            self._note(changed)
+        if decision.state is RunState.RUNNING:
+            machine = ledger.machine(perform.machine_token(changed))
+            if machine is not None and machine.state is MachineState.BOOTING:
+                ledger.change_machine(machine, {"state": MachineState.UP, "up": changed.started})
+        if changed.state.final or changed.attempt != run.attempt:
+            self._observer.forget(run)
+        return not changed.state.final
+
+    def _note(self, run: Run) -> None:
+        why = f": {perform.sentence(run.reason, run.detail)}" if run.reason else ""
+        self._world.ledger.event(run.uid, self._world.clock(), f"{run.state}{why}")
+        log.info("run %d %s%s", run.number, run.state, why)
+
+    def _fetch(self, run: Run) -> Decision:
+        """Bring everything home and say how the run ended."""
+        world = self._world
+        spec = self._observer.spec(run)
+        seen = self._observer.exit(run)
+        changes, manifest = stage_out.fetch(world, run, spec, seen)
+        if manifest.outside:
+            note = f"the job wrote outside its folder, left on the machine: {', '.join(manifest.outside[:5])}"
+            if note not in {e.text for e in world.ledger.events(run.uid)}:
+                world.ledger.event(run.uid, world.clock(), note)
+        reason = _REASON_OF_EXIT.get(seen.ended, "")
+        if run.stop_wanted or seen.ended == "aborted":
+            return self._end(run, seen, changes, RunState.STOPPED, "aborted", run.stop_wanted or seen.sentence)
+        if reason in ("refused", "deadline"):
+            return self._end(run, seen, changes, RunState.FAILED, reason, seen.sentence)
+        if reason:
+            again = retry(run, reason, seen.sentence, world.clock(), world.limits)
+            if again.state is RunState.FAILED:
+                return self._end(run, seen, changes, RunState.FAILED, reason, seen.sentence)
+            return Decision(again.effect, again.state, again.reason, again.detail, changes | again.changes)
+        package = world.package(run)
+        verdict = package.verdict(world.job(run), seen, stage_out.held_files(package, run, seen))
+        state = _STATE_OF_OUTCOME[verdict.outcome]
+        reason = _REASON_OF_OUTCOME[verdict.outcome]
+        perform.mark(world, run, state, reason, verdict.sentence, verdict)
+        return Decision(state=state, reason=reason, detail=verdict.sentence, changes=changes)
+
+    def _end(
+        self, run: Run, exit_: Exit, changes: dict[str, object], state: RunState, reason: str, detail: str
+    ) -> Decision:
+        perform.mark(self._world, run, state, reason, detail or exit_.sentence)
+        return Decision(state=state, reason=reason, detail=detail, changes=changes)
+
+    def _bring_what_there_is(self, run: Run) -> None:
+        """Before a run ends without an exit record: what its attempt left in the store comes home."""
+        if run.started is None:
+            return
+        seen = self._observer.see(run, self._listings)
+        if seen.heartbeat is not None:
+            stage_out.sync(self._world, run, self._observer.spec(run), seen.heartbeat)
+
+    def _held_up(self, run: Run, decision: Decision, error: Exception, holder: str) -> bool:
+        """An effect failed: wait and try again, or end; outputs that are safe in the store are waited for for ever."""
+        now, limits = self._world.clock(), self._world.limits
+        reason, detail = _reason_of(error, decision.effect)
+        log.warning("run %d: %s: %s", run.number, reason, detail)
+        if run.state is RunState.RUNNING:
+            self._not_before[run.uid] = now + SYNC_AGAIN
+            self._world.ledger.change(run, {"reason": reason, "detail": detail}, holder=holder)
+            return False
+        delay = limits.retry_delays[min(run.failures, len(limits.retry_delays) - 1)] if limits.retry_delays else 30.0
+        patient: dict[str, object] = {"reason": reason, "detail": detail, "retry_at": now + delay}
+        patient["failures"] = run.failures + 1
+        exhausted = run.failures >= len(limits.retry_delays) or not REASONS[reason].retry
+        if decision.state is not None or self._stays(run, reason, exhausted):
+            self._world.ledger.change(run, patient, holder=holder)
+            return False
+        chosen = retry(run, reason, detail, now, limits, new_attempt=False)
+        try:
+            if chosen.state is RunState.FAILED and run.state is RunState.STAGING_OUT:
+                perform.mark(self._world, run, RunState.FAILED, reason, detail)
+            self._apply(run, chosen, holder)
+        except (CryoburstError, OSError) as again:
+            log.warning("run %d can't be marked: %s", run.number, again)
+            self._world.ledger.change(run, patient, holder=holder)
+        return False
+
+    @staticmethod
+    def _stays(run: Run, reason: str, exhausted: bool) -> bool:
+        """Whether a run that is held up keeps its state: a draft for a while, outputs that are safe for ever."""
+        if run.state is RunState.STAGING_OUT:
+            return not (exhausted and reason in _GIVES_UP)
+        return run.state is RunState.DRAFT and not exhausted
+
+    # ------------------------------------------------------------------------------------------------ machines
+
+    def _adopt(self, machines: list[Machine]) -> None:
+        """Machines of ours that no row shows: one that was thought gone is ended, an unknown one gets a row."""
+        known = {m.token for m in machines}
+        for provider, listed in self._listings.machines.items():
+            for seen in listed.values():
+                if seen.token in known:
+                    continue
+                row = self._world.ledger.machine(seen.token)
+                if row is not None and row.state is MachineState.GONE:
+                    self._world.ledger.change_machine(row, {"state": MachineState.DELETING})
+                elif row is None:
+                    self._recover()  # its run may be known to the store
+                    self._world.ledger.add_machine(machine_row(provider, seen))
+
+    def _reap_all(self) -> None:
+        world, now = self._world, self._world.clock()
+        for machine in world.ledger.machines():
+            if machine.run in self._busy or machine.token in self._busy:
+                continue
+            known, seen = self._listings.find(machine.provider, machine.token)
+            run = world.ledger.run_by_uid(machine.run)
+            decision = reap(machine, run, seen, known)
+            if decision.state is not None:
+                changes: dict[str, object] = {"state": decision.state}
+                if decision.state is MachineState.GONE:
+                    changes["gone"] = now
+                elif decision.state is MachineState.BOOTING and seen is not None:
+                    changes["provider_id"] = seen.id
+                world.ledger.change_machine(machine, changes)
+            if decision.delete and seen is not None and now >= self._not_before.get(machine.token, 0.0):
+                self._not_before[machine.token] = now + DELETE_AGAIN
+                self._start(machine.token, self._delete, machine.token)
+
+    def _delete(self, token: str) -> None:
+        """Ask for the end of a machine. A failure is written into its row, and asked again for ever."""
+        machine = self._world.ledger.machine(token)
+        if machine is None:
+            return
+        _, seen = self._listings.find(machine.provider, token)
+        try:
+            self._world.provider(machine.provider).delete(seen.id if seen else machine.provider_id)
+        except CryoburstError as error:
+            log.warning("machine %s: %s", token, error)
+            self._world.ledger.change_machine(machine, {"note": f"not deleted yet: {error}"})
+
+
+def machine_row(provider: str, seen: MachineSeen) -> Machine:
+    """A row for a machine that a provider lists and no row shows."""
+    return Machine(
+        token=seen.token,
+        run=seen.run,
+        attempt=seen.attempt,
+        provider=provider,
+        offer="",
+        usd_per_hour=None,
+        state=MachineState.BOOTING,
+        requested=seen.created,
+        power_off_at=0.0,
+        provider_id=seen.id,
+        note="found by its tags",
+    )
+
+
+_LOOKS_AT_MACHINE = (RunState.PLACING, RunState.STARTING, RunState.RUNNING)
+_STATE_OF_OUTCOME = {"succeeded": RunState.SUCCEEDED, "failed": RunState.FAILED, "aborted": RunState.STOPPED}
+_REASON_OF_OUTCOME = {"succeeded": "", "failed": "program_failed", "aborted": "aborted"}
+_GIVES_UP = ("output_corrupt", "bad_input", "bug")
+
+
+def _reason_of(error: Exception, effect: Effect) -> tuple[str, str]:
+    """The reason code of an error, and its sentence."""
+    if isinstance(error, OSError):
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return ("home_full" if full else "home_unwritable"), f"{error.strerror or error}: {error.filename or 'home'}"
+    for kind, reason in _REASON_OF_ERROR:
+        if isinstance(error, kind):
+            return reason, str(error)
+    return "bug", f"{type(error).__name__} in {effect}: {error}"

@@ -1,0 +1,92 @@
+"""All that the engine touches outside itself, in one value: what a test replaces, a tick is given."""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from cryoburst.database.ledger import Ledger
+from cryoburst.engine.step import Limits
+from cryoburst.model.errors import BadInput
+from cryoburst.model.job import Job
+from cryoburst.model.plugins import Clock, Package, Provider, Store
+from cryoburst.model.run import Run
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What every machine is told at its creation; seconds."""
+
+    walltime: float = 24 * 3600.0  # from staging to the end of the command
+    grace: float = 3600.0  # after that, for the outputs
+    heartbeat: float = 1.0
+
+
+@dataclass(frozen=True)
+class World:
+    """The ledger, the plug-ins, the clock, and the promises that every run gets."""
+
+    ledger: Ledger
+    owner: str  # whose machines and requests these are
+    clock: Clock
+    providers: Mapping[str, Provider]
+    packages: Mapping[str, Package]
+    open_store: Callable[[str], Store]
+    archive: Callable[[], tuple[bytes, str]]  # the agent and its checksum
+    limits: Limits = field(default_factory=Limits)
+    terms: Terms = field(default_factory=Terms)
+
+    def job(self, run: Run) -> Job:
+        """The job of a run as its package reads it now. Raises BadInput."""
+        project = Path(run.project)
+        return self.package(run).read_job(project / run.job, project)
+
+    def package(self, run: Run) -> Package:
+        """The package of a run. Raises BadInput when it isn't installed."""
+        if run.package not in self.packages:
+            raise BadInput(f"no package {run.package} is installed here", advice="see cryoburst doctor")
+        return self.packages[run.package]
+
+    def provider(self, name: str) -> Provider:
+        """The provider with this name. Raises BadInput when there is none."""
+        if name not in self.providers:
+            known = ", ".join(sorted(self.providers))
+            raise BadInput(f"there is no provider {name}", advice=f"choose one of {known}")
+        return self.providers[name]
+
+    def store(self, run: Run) -> Store:
+        """The store of a run."""
+        return self.open_store(run.store)
+
+
+def request_key(owner: str, uid: str) -> str:
+    """Where a run's request is in the store; one listing finds all runs of an owner."""
+    return f"runs/{safe_name(owner)}/{uid}.json"
+
+
+def closed_key(owner: str, uid: str) -> str:
+    """Where the end of a run is noted in the store."""
+    return f"runs/{safe_name(owner)}/{uid}.closed.json"
+
+
+def safe_name(text: str) -> str:
+    """The text as one component of a key."""
+    return "".join(c if c.isascii() and (c.isalnum() or c in "-_@") else "_" for c in text)
+
+
+def place_at_home(project: Path, folder: str, path: str) -> Path:
+    """Where an output goes at home.
+
+    Raises BadInput when the path, which came from a machine, would leave the job folder: by ``..``, by being absolute,
+    or through a symbolic link in the project.
+    """
+    parts = PurePosixPath(path).parts
+    inside = path.startswith(folder) and ".." not in parts and not path.startswith("/") and "\0" not in path
+    target = project / path
+    if inside:
+        real = os.path.realpath(target.parent)
+        home = os.path.realpath(project / folder)
+        inside = real == home or real.startswith(home + os.sep)
+    if not inside:
+        raise BadInput("the machine named an output outside its job folder", where=path, advice="it was left there")
+    return target

@@ -1,0 +1,136 @@
+"""Rebuild the ledger from outside: the requests and markers in the stores, and the tags of the machines."""
+
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cryoburst.engine.observe import load_document
+from cryoburst.engine.reconcile import machine_row
+from cryoburst.engine.world import World, closed_key, safe_name
+from cryoburst.model import documents
+from cryoburst.model.documents import Closed, Exit, Request, Spec, Started
+from cryoburst.model.errors import CryoburstError, ProviderError
+from cryoburst.model.plugins import Store
+from cryoburst.model.run import Run
+from cryoburst.model.states import RunState
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What recover found: runs and machines that the ledger did not know, and what could not be read."""
+
+    runs: list[Run]
+    machines: int
+    problems: list[str]
+
+
+def recover(world: World, stores: Iterable[str]) -> Recovered:
+    """Add every run and machine that is known outside and not in the ledger. Changes nothing that is there.
+
+    A store or provider that can't be read is reported, and its runs are left for the next time.
+    """
+    runs: list[Run] = []
+    problems: list[str] = []
+    for url in stores:
+        try:
+            runs += _from_store(world, url, problems)
+        except CryoburstError as error:
+            problems.append(str(error))
+    added = [_add(world, run) for run in sorted(runs, key=lambda r: (r.number, r.submitted))]
+    return Recovered(added, _machines(world, problems), problems)
+
+
+def _from_store(world: World, url: str, problems: list[str]) -> list[Run]:
+    store = world.open_store(url)
+    folder = f"runs/{safe_name(world.owner)}/"
+    found: list[Run] = []
+    for entry in store.list(folder):
+        if entry.key.endswith(".closed.json"):
+            continue
+        uid = entry.key.rsplit("/", 1)[-1].removesuffix(".json")
+        if world.ledger.run_by_uid(uid) is not None:
+            continue
+        try:
+            data = store.get(entry.key)
+            if data is not None:
+                found.append(_rebuild(world, store, url, documents.load(Request, data, entry.key)))
+        except CryoburstError as error:
+            problems.append(str(error))
+    return found
+
+
+def _rebuild(world: World, store: Store, url: str, request: Request) -> Run:
+    """The row of a run as the store shows it."""
+    values = {name: getattr(request, name) for name in Request.__dataclass_fields__ if name != "format"}
+    run = Run(**values, store=url)
+    data = store.get(closed_key(run.owner, run.uid))
+    if data is not None:
+        closed = documents.load(Closed, data, closed_key(run.owner, run.uid))
+        run = replace(
+            run,
+            state=RunState(closed.state),
+            reason=closed.reason,
+            detail=closed.detail,
+            ended=closed.ended,
+            attempt=closed.attempt,
+        )
+    else:
+        attempts = {int(part) for s in store.list(run.home_prefix) if (part := _attempt(run, s.key)).isdigit()}
+        run = replace(run, attempt=max(attempts, default=1))
+    return _with_marks(world, store, run)
+
+
+def _attempt(run: Run, key: str) -> str:
+    return key.removeprefix(run.home_prefix).split("/", 1)[0]
+
+
+def _with_marks(world: World, store: Store, run: Run) -> Run:
+    """State, times and sizes as the documents of the last attempt show them."""
+    spec = load_document(store, Spec, run.prefix + "spec.json")
+    started = load_document(store, Started, run.prefix + "started.json")
+    ended = load_document(store, Exit, run.prefix + "exit.json")
+    if spec is not None:
+        contents = [i for i in spec.inputs if i.key]
+        run = replace(run, bytes_in=sum(i.size for i in contents), files_in=len(contents))
+    if started is not None:
+        run = replace(run, started=started.time)
+    if ended is not None:
+        run = replace(run, command_seconds=ended.command_seconds)
+    if run.state.final:
+        return run
+    if spec is None and _marked_at_home(world, run):
+        return replace(run, state=RunState.FAILED, detail="it had ended; how is told by the marker in its job folder")
+    if ended is not None:
+        return replace(run, state=RunState.STAGING_OUT)
+    if started is not None:
+        return replace(run, state=RunState.RUNNING, observed=time.time())
+    return replace(run, state=RunState.STAGING_IN)
+
+
+def _marked_at_home(world: World, run: Run) -> bool:
+    folder = Path(run.project) / run.job
+    package = world.package(run)
+    return folder.is_dir() and any(package.held(entry.name) for entry in folder.iterdir())
+
+
+def _add(world: World, run: Run) -> Run:
+    added = world.ledger.add(run)
+    world.ledger.event(added.uid, world.clock(), f"found again in the store as {added.state}")
+    return added
+
+
+def _machines(world: World, problems: list[str]) -> int:
+    """Rows for the machines that the providers list; how many were not known."""
+    new = 0
+    for name in world.providers:
+        try:
+            listed = world.providers[name].machines(world.owner)
+        except ProviderError as error:
+            problems.append(str(error))
+            continue
+        for seen in listed:
+            if world.ledger.machine(seen.token) is None:
+                world.ledger.add_machine(machine_row(name, seen))
+                new += 1
+    return new

@@ -1,0 +1,114 @@
+"""What is shown of runs and machines: plain values with documented names (docs/json.md), for people and programs."""
+
+from typing import Any
+
+from cryoburst.database.ledger import Ledger
+from cryoburst.engine.perform import sentence
+from cryoburst.model.plugins import Offer
+from cryoburst.model.run import Machine, Run
+from cryoburst.model.states import MachineState
+from cryoburst.services.submit import Planned
+
+Values = dict[str, Any]
+
+
+def run_values(run: Run, now: float) -> Values:
+    """One run. Times are seconds since the epoch, durations seconds, sizes bytes; unknown is null."""
+    end = run.ended or now
+    spent = run.command_seconds
+    if spent is None and run.command_started is not None:
+        spent = end - run.command_started
+    return {
+        "number": run.number,
+        "state": str(run.state),
+        "job": run.job.rstrip("/"),
+        "kind": run.kind,
+        "project": run.project,
+        "provider": run.provider,
+        "machine": run.machine or None,
+        "attempt": run.attempt,
+        "reason": run.reason or None,
+        "detail": run.detail or None,
+        "explanation": sentence(run.reason, run.detail) or None,
+        "submitted": run.submitted,
+        "ended": run.ended,
+        "retry_at": run.retry_at or None,
+        "wait_seconds": (run.command_started or end) - run.submitted,
+        "run_seconds": spent,
+        "bytes_in": run.bytes_in,
+        "bytes_sent": run.bytes_sent,
+        "bytes_out": run.bytes_out,
+        "files_in": run.files_in,
+        "files_out": run.files_out,
+        "progress": {"done": run.done, "total": run.total, "unit": run.unit} if run.unit else None,
+        "lost_since": run.lost_since or None,
+        "observed": run.observed,
+    }
+
+
+def machine_values(machine: Machine, now: float) -> Values:
+    """One machine, with what it has cost so far in USD (null when its price is unknown)."""
+    paid_until = machine.gone or now
+    price = machine.usd_per_hour
+    return {
+        "token": machine.token,
+        "provider": machine.provider,
+        "id": machine.provider_id or None,
+        "offer": machine.offer or None,
+        "state": str(machine.state),
+        "run": machine.run,
+        "attempt": machine.attempt,
+        "requested": machine.requested,
+        "gone": machine.gone,
+        "power_off_at": machine.power_off_at or None,
+        "usd_per_hour": price,
+        "usd": None if price is None else price * (paid_until - machine.requested) / 3600,
+        "note": machine.note or None,
+    }
+
+
+def offer_values(offer: Offer) -> Values:
+    """One machine type that could be rented."""
+    return {
+        "provider": offer.provider,
+        "name": offer.name,
+        "place": offer.place or None,
+        "cores": offer.cores,
+        "memory_bytes": offer.memory_bytes,
+        "gpus": offer.gpus,
+        "usd_per_hour": offer.usd_per_hour,
+        "software": dict(offer.software),
+    }
+
+
+def plan_values(planned: Planned) -> Values:
+    """What a submission would send, and where."""
+    waiting = {item.path for item in planned.sending.to_send}
+    return {
+        "job": planned.job.folder.rstrip("/"),
+        "kind": planned.job.kind,
+        "project": str(planned.job.project),
+        "offer": offer_values(planned.offer),
+        "bytes_in": planned.sending.bytes_in,
+        "bytes_to_send": planned.sending.bytes_to_send,
+        "files": [
+            {"path": item.path, "size": item.size, "listed": item.listed, "to_send": item.path in waiting}
+            for item in planned.sending.inputs
+        ],
+    }
+
+
+def detail_values(ledger: Ledger, run: Run, now: float) -> Values:
+    """One run with its machines and events."""
+    return run_values(run, now) | {
+        "store": run.store,
+        "prefix": run.prefix,
+        "uid": run.uid,
+        "machines": [machine_values(m, now) for m in ledger.machines_of(run.uid)],
+        "events": [{"time": e.time, "text": e.text} for e in ledger.events(run.uid)],
+    }
+
+
+def live(machine: Machine) -> bool:
+    """Whether a machine may still cost."""
+    return machine.state is not MachineState.GONE

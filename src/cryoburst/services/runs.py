@@ -1,0 +1,71 @@
+"""Stop, wait for, and fetch again what runs have made."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from cryoburst.database.ledger import Ledger
+from cryoburst.engine import stage_out
+from cryoburst.engine.observe import load_document
+from cryoburst.engine.world import World
+from cryoburst.model.documents import Exit, Heartbeat
+from cryoburst.model.errors import BadInput, NotThere
+from cryoburst.model.run import Run
+
+LOOK = 0.1  # s between two looks at the row
+
+
+def stop(ledger: Ledger, number: int, why: str, now: float) -> Run:
+    """Want the end of a run; the watcher does it. A second call changes nothing. Raises BadInput when it has ended."""
+    run = ledger.run(number)
+    if run.state.final:
+        raise BadInput(f"run {number} has ended already", where=str(run.state))
+    ledger.want_stop(run, why, now)
+    return ledger.run(number)
+
+
+def wait(
+    ledger: Ledger,
+    number: int,
+    seen: Callable[[Run], None] = lambda _run: None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Run:
+    """Wait until a run is final; ``seen`` gets its row whenever it was read. Raises NotThere."""
+    while True:
+        run = ledger.run(number)
+        seen(run)
+        if run.state.final:
+            return run
+        sleep(LOOK)
+
+
+def fetch(world: World, number: int) -> int:
+    """Bring the outputs of a run home from the store once more; how many files are home.
+
+    What is home and right is not read again; nothing newer is asked of a machine. Raises NotThere when the store has
+    nothing of it, BadInput while another run is at work in the same job folder.
+    """
+    run = world.ledger.run(number)
+    busy = world.ledger.unfinished_of(run.project, run.job)
+    if busy is not None and busy.uid != run.uid:
+        raise BadInput(f"run {busy.number} is at work on {run.job}", advice=f"fetch when it has ended: run {number}")
+    if not run.state.final:
+        raise BadInput(f"run {number} is {run.state}: its outputs come home by themselves")
+    if not Path(run.project).is_dir():
+        raise NotThere("the project is not there", where=run.project)
+    (Path(run.project) / run.job).mkdir(parents=True, exist_ok=True)
+    spec = stage_out.read_spec(world, run)
+    ended = load_document(world.store(run), Exit, run.prefix + "exit.json")
+    if ended is not None:
+        _, manifest = stage_out.fetch(world, run, spec, ended)
+        return len(manifest.outputs)
+    heartbeat = load_document(world.store(run), Heartbeat, run.prefix + "heartbeat.json")
+    if heartbeat is None:
+        raise NotThere(f"the store has no outputs of run {number}")
+    stage_out.sync(world, run, spec, heartbeat)
+    return run.files_out
+
+
+def log_path(run: Run, name: str) -> Path:
+    """Where a log of the run is at home."""
+    return Path(run.project) / run.job / name

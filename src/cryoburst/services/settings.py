@@ -1,0 +1,131 @@
+"""The settings: a TOML file, the environment over it, and defaults that need neither.
+
+File: ``$XDG_CONFIG_HOME/cryoburst/config.toml`` (``~/.config``). State: ``$CRYOBURST_STATE``, else
+``$XDG_STATE_HOME/cryoburst`` (``~/.local/state``). docs/settings.md explains each key; a test keeps it complete.
+"""
+
+import getpass
+import os
+import socket
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+
+from cryoburst.engine.step import Limits
+from cryoburst.engine.world import Terms
+from cryoburst.model.errors import BadInput
+
+
+@dataclass(frozen=True)
+class Settings:
+    """One value for all; the names are the keys of the file. Times are in the unit that their name says."""
+
+    state: Path
+    database: str = ""  # URL; empty: SQLite in the state folder
+    store: str = ""  # URL; empty: a folder in the state folder
+    provider: str = "local"  # where runs go without --to
+    owner: str = ""  # tag of our machines; empty: user@host
+    machines: Path = field(default=Path())  # where the local provider keeps machines; empty: in the state folder
+    walltime_hours: float = 24.0
+    grace_minutes: float = 60.0
+    heartbeat_seconds: float = 1.0
+    poll_seconds: float = 0.5  # between two looks at running jobs
+    idle_seconds: float = 60.0  # the watcher ends after so long without work
+    retry_delays: tuple[float, ...] = Limits.retry_delays
+    boot_seconds: float = Limits.boot
+    lost_seconds: float = Limits.lost
+    abort_seconds: float = Limits.abort
+
+    @property
+    def limits(self) -> Limits:
+        """How patient the engine is."""
+        return Limits(
+            retry_delays=self.retry_delays, boot=self.boot_seconds, lost=self.lost_seconds, abort=self.abort_seconds
+        )
+
+    @property
+    def terms(self) -> Terms:
+        """What every machine is told."""
+        return Terms(self.walltime_hours * 3600, self.grace_minutes * 60, self.heartbeat_seconds)
+
+
+def load(environment: Mapping[str, str] = os.environ) -> Settings:
+    """The settings in force. Raises BadInput naming the key that is unknown or has a wrong value."""
+    home = Path(environment.get("HOME", "~")).expanduser()
+    state = Path(
+        environment.get("CRYOBURST_STATE")
+        or Path(environment.get("XDG_STATE_HOME") or home / ".local/state") / "cryoburst"
+    ).absolute()
+    file = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "cryoburst/config.toml"
+    values = _read(file) | _from_environment(environment)
+    values.setdefault("database", f"sqlite://{state / 'cryoburst.db'}")
+    values.setdefault("store", default_store(state))
+    values.setdefault("owner", f"{_user()}@{socket.gethostname()}")
+    values.setdefault("machines", state / "machines")
+    return Settings(state=state, **values)  # type: ignore[arg-type] - each was checked by _value
+
+
+def default_store(state: Path) -> str:
+    """The store that needs no setting: a folder in the state folder."""
+    return (state / "store").as_uri()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+_KINDS = {f.name: f.type for f in fields(Settings) if f.name != "state"}
+
+
+def _read(file: Path) -> dict[str, object]:
+    try:
+        text = file.read_bytes()
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise BadInput(f"the settings can't be read: {error.strerror}", where=str(file)) from None
+    try:
+        found = tomllib.loads(text.decode("utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInput(f"the settings are not TOML: {error}", where=str(file)) from None
+    return {key: _value(key, value, str(file)) for key, value in found.items()}
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
+    """``CRYOBURST_<KEY>`` over the file's keys; a list is written with commas."""
+    values: dict[str, object] = {}
+    for key, kind in _KINDS.items():
+        name = f"CRYOBURST_{key.upper()}"
+        text = environment.get(name)
+        if not text:
+            continue
+        try:
+            given: object = text
+            if kind is float:
+                given = float(text)
+            elif kind == tuple[float, ...]:
+                given = [float(part) for part in text.split(",")]
+        except ValueError:
+            raise BadInput(f"{name} is not a number", where=text, advice="mend it in the environment") from None
+        values[key] = _value(key, given, "the environment")
+    return values
+
+
+def _value(key: str, value: object, where: str) -> object:
+    """A value in the type of its key."""
+    kind = _KINDS.get(key)
+    if kind is None:
+        raise BadInput(f"unknown setting {key}", where=where, advice=f"the settings are {', '.join(sorted(_KINDS))}")
+    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+        return float(value)
+    if kind is str and isinstance(value, str):
+        return value
+    if kind is Path and isinstance(value, str) and Path(value).is_absolute():
+        return Path(value)
+    if kind == tuple[float, ...] and isinstance(value, list):
+        return tuple(float(item) for item in value if isinstance(item, int | float))
+    raise BadInput(f"the setting {key} has a wrong value", where=where, advice="see docs/settings.md")

@@ -1,0 +1,139 @@
+"""Submit and plan: everything that can be known to be wrong is said here, before anything is sent or rented."""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryoburst.engine import perform, stage_in
+from cryoburst.engine.world import World
+from cryoburst.model.errors import BadInput, CryoburstError, StoreError
+from cryoburst.model.job import Job, Verdict, Wishes
+from cryoburst.model.plugins import Offer, Package
+from cryoburst.model.run import Run
+from cryoburst.services.settings import Settings
+
+QUICK_BYTES = 16 * 2**20  # STAR files of a job up to this size are followed before submit returns
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a run would send, and where; nothing is sent or rented."""
+
+    job: Job
+    offer: Offer
+    sending: stage_in.Plan
+
+
+def submit(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wishes) -> Run:
+    """Write a run for a submission script or a job folder and return it; the work is the watcher's.
+
+    A job that can't be sent raises BadInput (or what the provider raised) and is marked as failed in its own folder,
+    because the program's queue ignores our exit code; unless another run is at work there.
+    """
+    package = _package(world, target, cwd)
+    try:
+        job, run = _draft(world, settings, package, target, cwd, wishes)
+        _check_free(world, run)
+    except BadInput as error:
+        _refuse(world, package, target, cwd, error)
+        raise
+    try:
+        perform.choose(world, job, run)
+        if _size_of_lists(job) <= QUICK_BYTES:
+            package.inputs(job)
+    except CryoburstError as error:
+        package.mark(job.project, job.folder, Verdict("failed", str(error)))
+        raise
+    package.unmark(job.project, job.folder)
+    run = world.ledger.add(run)
+    world.ledger.event(run.uid, run.submitted, "DRAFT")
+    try:
+        perform.write_request(world, run)
+    except StoreError as error:
+        world.ledger.event(run.uid, world.clock(), f"the request waits for the store: {error}")
+    return run
+
+
+def plan(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wishes) -> Planned:
+    """What submit would do with the same arguments. Raises the same errors; marks nothing."""
+    package = _package(world, target, cwd)
+    job, run = _draft(world, settings, package, target, cwd, wishes)
+    offer = perform.choose(world, job, run)
+    return Planned(job, offer, stage_in.plan(world, run, package.inputs(job)))
+
+
+def _package(world: World, target: Path, cwd: Path) -> Package:
+    """The package whose job this is: the only one installed, or the first that can read it."""
+    packages = [world.packages[name] for name in world.packages]
+    if not packages:
+        raise BadInput("no package is installed", advice="see cryoburst doctor")
+    for package in packages[:-1]:
+        try:
+            package.read_job(target, cwd)
+        except BadInput:
+            continue
+        return package
+    return packages[-1]
+
+
+def _draft(
+    world: World, settings: Settings, package: Package, target: Path, cwd: Path, wishes: Wishes
+) -> tuple[Job, Run]:
+    job = package.read_job(target, cwd)
+    wishes = wishes.over(job.wishes)
+    if wishes.parts != 1:
+        raise BadInput(
+            f"{wishes.parts} parts were asked for, and this version runs a job on one machine",
+            where=job.folder,
+            advice="leave --parts out, or set the field Parts to 1",
+        )
+    run = Run(
+        number=0,
+        uid=secrets.token_hex(8),
+        owner=world.owner,
+        project=str(job.project),
+        job=job.folder,
+        kind=job.kind,
+        package=job.package,
+        script=job.script,
+        store=settings.store,
+        provider=wishes.provider or settings.provider,
+        machine=wishes.machine,
+        max_price=wishes.max_price,
+        parts=wishes.parts,
+        submitted=world.clock(),
+    )
+    return job, run
+
+
+def _check_free(world: World, run: Run) -> None:
+    other = world.ledger.unfinished_of(run.project, run.job)
+    if other is not None:
+        raise JobBusy(
+            f"run {other.number} is at work on this job",
+            where=run.job,
+            advice=f"wait for it (cryoburst wait {other.number}) or stop it (cryoburst stop {other.number})",
+        )
+
+
+class JobBusy(BadInput):
+    """Another run is at work in this job folder: it must not be marked."""
+
+
+def _refuse(world: World, package: Package, target: Path, cwd: Path, error: BadInput) -> None:
+    """Tell the program's window why nothing runs, when the job folder is plain from the target alone."""
+    if isinstance(error, JobBusy):
+        return
+    full = cwd / target
+    folder = full if full.is_dir() else full.parent
+    project = folder.parent.parent
+    known = (project / "default_pipeline.star").is_file() and (folder / "job.star").is_file()
+    if not known or world.ledger.unfinished_of(str(project), f"{folder.relative_to(project)}/"):
+        return
+    package.mark(project, f"{folder.relative_to(project)}/", Verdict("failed", str(error)))
+
+
+def _size_of_lists(job: Job) -> int:
+    """Bytes of the STAR files that the command line names: what the closure has to read first."""
+    words = {word for command in job.commands for word in command if word.endswith(".star")}
+    return sum(path.stat().st_size for word in words if (path := job.project / word).is_file())
