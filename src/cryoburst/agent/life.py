@@ -1,0 +1,86 @@
+"""The agent's life: spec -> started -> software -> inputs -> command -> outputs -> manifest -> exit.
+
+It never touches an attempt that another agent has started, and never starts a command twice.
+"""
+
+import socket
+
+from cryoburst.agent import guard, processes, software
+from cryoburst.agent.attempt import Attempt, Ended, sentence_of
+from cryoburst.agent.command import Command, environment
+from cryoburst.agent.inputs import Fetch
+from cryoburst.agent.place import Pace, Place
+from cryoburst.agent.prefix import Patience, Prefix
+from cryoburst.model.documents import Spec, Started
+from cryoburst.model.errors import NotThere
+from cryoburst.model.plugins import Store
+
+FIRST_ANSWER = 600.0  # s in which the store must give the spec; the deadline is not known before
+
+
+def run(store: Store, key: str, root: str, token: str, pace: Pace) -> None:
+    """Carry the attempt out to its exit.json. Returns at once when it belongs to another agent.
+
+    Must be called from the thread that lives longest: the job's script dies with it. Raises what the guard has to
+    finish for: the store's error when it did not answer in time, or a bug.
+    """
+    processes.adopt_orphans()
+    place, prefix = Place(root), Prefix(store, key)
+    place.make()
+    patience = Patience(pace, pace.clock() + FIRST_ANSWER)
+    spec = patience.insist(lambda: prefix.read(Spec, "spec.json"))
+    if spec is None:
+        raise NotThere("the attempt has no spec", where=prefix.key + "spec.json")
+    place.note("attempt", {"until": spec.deadline + spec.grace})
+    started = patience.insist(lambda: prefix.read(Started, "started.json"))
+    if started is not None and started.token == token and place.noted("command") is not None:
+        guard.finish(store, key, root, token, pace)  # a second start on a machine that ran the command
+        return
+    if started is None:
+        mine = Started(pace.clock(), socket.gethostname(), token)
+        patience.insist(lambda: prefix.write("started.json", mine))
+        started = patience.insist(lambda: prefix.read(Started, "started.json"))
+    if started is None or started.token != token:
+        return
+    _carry_out(Attempt(prefix, place, pace, spec), token)
+
+
+def _carry_out(attempt: Attempt, token: str) -> None:
+    attempt.pulse.start()
+    attempt.outputs.start()
+    try:
+        clean = environment(attempt, token)
+        sentence = software.refusal(attempt.spec.software, clean)
+        if sentence:
+            raise Ended("refused", sentence)
+        _fetch(attempt)
+        attempt.open_logs({})
+        command = Command(attempt, clean)
+        raise command.wait()
+    except Ended as end:
+        attempt.finish(end)
+
+
+def _fetch(attempt: Attempt) -> None:
+    """Fetch all inputs, or raise how that ended."""
+    clock, pulse, spec = attempt.pace.clock, attempt.pulse, attempt.spec
+    patience = Patience(attempt.pace, spec.deadline)
+    fetch = Fetch(attempt.prefix.store, attempt.place, spec.inputs, patience)
+    pulse.bytes_in_total = fetch.total
+    fetch.start()
+    try:
+        while not fetch.done.wait(0.05):
+            pulse.bytes_in = fetch.bytes
+            if pulse.stopped.is_set():
+                raise Ended("aborted", "the job was stopped before its command began")
+            if clock() >= spec.deadline:
+                raise Ended("deadline", "the deadline came before the inputs were on the machine")
+    finally:
+        patience.end()
+    pulse.bytes_in = fetch.bytes
+    attempt.outputs.staged = fetch.staged
+    if fetch.disk_full:
+        sentence = f"the machine's disk is full: {fetch.bytes} of {fetch.total} bytes of the inputs fitted on it"
+        raise Ended("disk_full", sentence)
+    if fetch.failure is not None:
+        raise Ended("inputs", f"the inputs could not be fetched: {sentence_of(fetch.failure)}")

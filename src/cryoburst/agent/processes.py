@@ -1,0 +1,126 @@
+"""Finds and ends the job's processes, through /proc. Never signals a process that it can't place in the job."""
+# ruff: noqa: PTH115, PTH116, PTH123, PTH208 - plain strings: thousands of entries of /proc are read at each look
+
+import contextlib
+import ctypes
+import os
+import signal
+import time
+from collections.abc import Callable, Iterable
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+_prctl = _libc.prctl
+_KILL_WAIT = 10.0  # s; a process in an uninterruptible wait of the kernel may never end
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends, so that none of them gets out of sight."""
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent() -> None:
+    """In a child, before its program starts: be killed when the thread that started it ends."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def reap(own: int) -> None:
+    """Collect ended orphans, but leave ``own``, the child that somebody else waits for."""
+    while True:
+        try:
+            ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            if ended is None or ended.si_pid == own:
+                return
+            os.waitpid(ended.si_pid, os.WNOHANG)
+        except ChildProcessError:
+            return
+
+
+def descendants(of: int) -> list[int]:
+    """All living processes below one, children before grandchildren."""
+    below: dict[int, list[int]] = {}
+    for pid in _all():
+        parent = _parent(pid)
+        if parent is not None:
+            below.setdefault(parent, []).append(pid)
+    found: list[int] = []
+    look = [of]
+    while look:
+        children = below.get(look.pop(0), [])
+        found += children
+        look += children
+    return found
+
+
+def tagged(name: str, value: str) -> list[int]:
+    """All living processes, but this one, whose environment has ``name=value``."""
+    wanted, own = os.fsencode(f"{name}={value}"), os.getpid()
+    return [pid for pid in _all() if pid != own and wanted in _read(f"/proc/{pid}/environ").split(b"\0")]
+
+
+def writing(pids: Iterable[int]) -> dict[tuple[int, int], str]:
+    """The regular files that these processes have open for writing: (device, inode) and a path of each."""
+    found: dict[tuple[int, int], str] = {}
+    for pid in pids:
+        try:
+            descriptors = os.listdir(f"/proc/{pid}/fd")
+        except OSError:
+            continue
+        for descriptor in descriptors:
+            entry = f"/proc/{pid}/fd/{descriptor}"
+            with contextlib.suppress(OSError):
+                path = os.readlink(entry)
+                if path.startswith("/") and not path.startswith("/dev/") and _writable(pid, descriptor):
+                    stat = os.stat(entry)
+                    found[stat.st_dev, stat.st_ino] = path
+    return found
+
+
+def end(find: Callable[[], list[int]], term_wait: float, between: Callable[[], None]) -> None:
+    """SIGTERM all that ``find`` finds, SIGKILL after ``term_wait`` seconds, until it finds none.
+
+    ``between`` is called often, to collect what has ended. Gives up 10 s after the first SIGKILL.
+    """
+    began = time.monotonic()
+    asked: set[int] = set()
+    while pids := find():
+        waited = time.monotonic() - began
+        if waited > term_wait + _KILL_WAIT:
+            return
+        for pid in pids:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                if waited >= term_wait:
+                    os.kill(pid, signal.SIGKILL)
+                elif pid not in asked:
+                    asked.add(pid)
+                    os.kill(pid, signal.SIGTERM)
+                    os.kill(pid, signal.SIGCONT)  # a stopped process would never see it
+        time.sleep(0.01)
+        between()
+
+
+def _all() -> list[int]:
+    return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _parent(pid: int) -> int | None:
+    """The parent of a living process; None for a zombie or when it has gone."""
+    _, _, rest = _read(f"/proc/{pid}/stat").rpartition(b") ")  # a program's name may hold blanks and brackets
+    fields = rest.split()
+    return int(fields[1]) if len(fields) > 1 and fields[0] not in (b"Z", b"X") else None
+
+
+def _writable(pid: int, descriptor: str) -> bool:
+    for line in _read(f"/proc/{pid}/fdinfo/{descriptor}").splitlines():
+        if line.startswith(b"flags:"):
+            return int(line.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY
+    return False
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb", buffering=0) as file:
+            return file.readall()
+    except OSError:
+        return b""
