@@ -64,14 +64,24 @@ def diagnostic(request: Request, found: Estimate, spectrum: Array) -> Array:
     width = max(5, size // 40)
     count = np.bincount(ring.ravel())
     mean = np.bincount(ring.ravel(), spectrum.ravel()) / count
+    mean[0] = mean[1]  # the image's mean says nothing
     level = np.convolve(np.pad(mean, width, mode="edge"), np.ones(2 * width + 1) / (2 * width + 1), mode="valid")
-    flat = spectrum / level[ring] - 1
+    flat = _blur(spectrum / level[ring] - 1, max(2, size // 170))
     spread = np.sqrt(np.bincount(ring.ravel(), flat.ravel() ** 2) / count) + 1e-9
     shown = np.clip(0.5 + flat / (4 * spread[ring]), 0, 1)
     optics = Optics(request.voltage, request.aberration, request.amplitude_contrast, found.phase_shift)
     model = np.abs(np.sin(phase(optics, found.defocus.along(np.arctan2(y, x)), (x * x + y * y) * step**2)))
     model[np.hypot(x, y) * step > 1 / request.search.highest_resolution] = 0
     return np.where(x < 0, model, shown)
+
+
+def _blur(image: Array, reach: int) -> Array:
+    """Gaussian blur with sigma `reach` pixels: rings that noise hides from the eye come out."""
+    weights = np.exp(-0.5 * (np.arange(-3 * reach, 3 * reach + 1) / reach) ** 2)
+    weights /= weights.sum()
+    for axis in (0, 1):
+        image = sum((weight * np.roll(image, i - 3 * reach, axis) for i, weight in enumerate(weights)), np.zeros(()))
+    return image
 
 
 def _write_image(path: Path, data: Array, pixel_size: float) -> None:

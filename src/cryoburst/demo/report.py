@@ -1,0 +1,122 @@
+"""What the demo shows at its end: the table of its jobs, the pictures, and the map's agreement with the truth."""
+
+import json
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from cryoburst.model.errors import BadInput
+
+from .queue import program
+from .run import Record
+from .steps import DATA, LAST_2D
+
+PICTURES = "pictures"
+SHOWN = "mic_005"  # the micrograph whose pictures are drawn
+
+
+def runs(folder: Path) -> list[dict[str, object]]:
+    """Return what `cryoburst runs --json` says in the project; BadInput when it says nothing that can be read."""
+    try:
+        done = subprocess.run(
+            [program("cryoburst"), "runs", "--json"],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+        rows = json.loads(done.stdout)
+    except (OSError, subprocess.SubprocessError, ValueError) as error:
+        raise BadInput("`cryoburst runs --json` gave no list of runs", where=str(error)[:200]) from error
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
+        raise BadInput("`cryoburst runs --json` gave no list of runs")
+    return rows
+
+
+def size(count: object) -> str:
+    """Bytes for people, in powers of 1000; nothing for nothing known."""
+    if not isinstance(count, (int, float)):
+        return ""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000 or unit == "GB":
+            return f"{value:.0f} {unit}" if unit == "B" or value >= 100 else f"{value:.1f} {unit}"
+        value /= 1000
+    return ""
+
+
+def seconds(value: object) -> str:
+    """Seconds for people; nothing for nothing known."""
+    return f"{value:.1f}" if isinstance(value, (int, float)) else ""
+
+
+def show(rows: Sequence[Mapping[str, object]], jobs: Sequence[str]) -> None:
+    """Print one row per run of these jobs (folders with their slash), in the order of the jobs."""
+    from rich.console import Console
+    from rich.table import Table
+
+    order = {job.rstrip("/"): place for place, job in enumerate(jobs)}
+    table = Table(title=None, box=None, pad_edge=False)
+    for name in ("job", "state", "machine"):
+        table.add_column(name)
+    for name in ("bytes in", "bytes out", "wait s", "run s"):
+        table.add_column(name, justify="right")
+    mine = [row for row in rows if str(row.get("job", "")).rstrip("/") in order]
+    for row in sorted(mine, key=lambda row: order[str(row["job"]).rstrip("/")]):
+        words = [str(row.get(key) or "") for key in ("job", "state", "machine")]
+        words += [size(row.get("bytes_in")), size(row.get("bytes_out"))]
+        table.add_row(*words, seconds(row.get("wait_seconds")), seconds(row.get("run_seconds")))
+    Console().print(table)
+
+
+def draw(folder: Path, record: Record, say: Callable[[str], None]) -> list[Path]:
+    """Draw a picture of every finished step into DIR/pictures, and say what the truth says; return the PNGs' paths."""
+    from cryoburst.pictures import classes, ctf, drift, fsc, picks
+    from cryoburst.simulate.check import columns, compare, numbers
+
+    job = {name: folder / place for name, place in record.jobs.items()}
+    truth, pictures = folder / "truth", folder / PICTURES
+    names = [Path(name).stem for name in columns(truth / "micrographs.star", "micrographs", "MicrographName")[0]]
+    shown = SHOWN if SHOWN in names else names[0]
+    values = numbers(truth / "micrographs.star", "micrographs", "DefocusU DefocusV DefocusAngle")
+    u, v, azimuth = (float(value) for value in values[:, names.index(shown)])
+    movies = job["motion"] / "Movies"
+    made = [
+        drift.draw(movies / f"{shown}.star", pictures / "drift.png", truth / "drift.star"),
+        ctf.draw(job["ctf"] / "Movies" / f"{shown}_PS.ctf", pictures / "ctf.png", (u, v, azimuth)),
+        picks.draw(
+            movies / f"{shown}.mrc", job["pick"] / "Movies" / f"{shown}_autopick.star", pictures / "micrograph.png"
+        ),
+        classes.draw(job["classes"] / f"run_it{LAST_2D:03d}_model.star", pictures / "classes.png"),
+    ]
+    say(_defocus(job["ctf"] / "micrographs_ctf.star", truth / "micrographs.star"))
+    if "post" in job:
+        refined = job["refine"] / "run_data.star"
+        compared = compare(job["post"] / "postprocess.mrc", refined, truth, DATA.pixel_size)
+        star = job["post"] / "postprocess.star"
+        made.append(fsc.draw(star, pictures / "fsc.png", compared))
+        say(f"half maps: {fsc.resolution(star):.2f} Å at FSC = {fsc.GOLD}")
+        say(compared.sentence())
+    return made
+
+
+def _defocus(found: Path, truth: Path) -> str:
+    """How far the estimated defocus lies from the true one, in one sentence."""
+    import numpy as np
+
+    from cryoburst.simulate.check import columns, numbers
+
+    def means(star: Path) -> dict[str, float]:
+        names = columns(star, "micrographs", "MicrographName")[0]
+        u, v = numbers(star, "micrographs", "DefocusU DefocusV")
+        return {Path(name).stem: float(value) for name, value in zip(names, (u + v) / 2, strict=True)}
+
+    true, mine = means(truth), means(found)
+    off = np.abs([mine[name] - true[name] for name in mine])
+    share = off / np.array([true[name] for name in mine])
+    return (
+        f"defocus against the truth: median error {np.median(off):.0f} Å ({np.median(share):.2%}), "
+        f"at most {off.max():.0f} Å, {len(mine)} of {len(true)} micrographs"
+    )
