@@ -68,7 +68,7 @@ class Outputs:
             return path in self._waiting
 
     def due(self, path: str) -> float:
-        """When a file (relative to the project) may be sent again, s since the epoch; 0 for one that may be sent now."""
+        """When a file (relative to the project) may be sent again, s since the epoch; 0 for now."""
         return self._again.get(path, 0.0)
 
     def offer(self, seen: Seen) -> None:

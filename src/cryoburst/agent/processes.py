@@ -59,6 +59,16 @@ def tagged(name: str, value: str) -> list[int]:
     return [pid for pid in _all() if pid != own and wanted in _read(f"/proc/{pid}/environ").split(b"\0")]
 
 
+def tags(name: str) -> set[str]:
+    """The values of an environment variable over all living processes but this one."""
+    start, own, found = os.fsencode(f"{name}="), os.getpid(), set[str]()
+    for pid in _all():
+        if pid != own:
+            settings = _read(f"/proc/{pid}/environ").split(b"\0")
+            found.update(os.fsdecode(setting[len(start) :]) for setting in settings if setting.startswith(start))
+    return found
+
+
 def writing(pids: Iterable[int]) -> dict[tuple[int, int], str]:
     """The regular files that these processes have open for writing: (device, inode) and a path of each."""
     found: dict[tuple[int, int], str] = {}

@@ -1,0 +1,131 @@
+"""A machine's folder on this computer: what is in it, and whether the machine lives. Starts and ends nothing.
+
+<id>/machine.json   the order; written once, whole
+<id>/lock           held (flock) by the machine's own processes for as long as one of them lives: the truth of "alive"
+<id>/booted         the machine was started; it never is a second time
+<id>/console.log    what its processes print
+<id>/project home tmp agent   the agent's root folder
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryoburst.agent import processes
+from cryoburst.model.documents import FORMAT, dump, load
+from cryoburst.model.errors import BadInput
+from cryoburst.model.plugins import Boot, Offer
+
+TAG = "CRYOBURST_MACHINE"  # in the environment of every process of a machine, with its token
+_ID = re.compile(r"m-[0-9a-f]{16}")
+
+
+@dataclass(frozen=True)
+class Order:
+    """machine.json: the request that made the machine, and when."""
+
+    token: str
+    owner: str
+    run: str
+    attempt: int
+    offer: Offer
+    boot: Boot
+    power_off_at: float
+    created: float
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Machine:
+    """One machine's folder."""
+
+    root: Path
+
+    @classmethod
+    def of(cls, folder: Path, machine_id: str) -> "Machine":
+        """The machine with this id; ``BadInput`` when it is not one that ``id_of`` makes."""
+        if not _ID.fullmatch(machine_id):
+            raise BadInput("not a machine of this computer", where=machine_id)
+        return cls(folder / machine_id)
+
+    @property
+    def order(self) -> Order | None:
+        """What it was made for; None when it was never made, or is gone."""
+        try:
+            return load(Order, (self.root / "machine.json").read_bytes(), str(self.root / "machine.json"))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def take_order(self, order: Order) -> Order:
+        """Write machine.json unless it is there; the order that is there. Of two at once, one wins."""
+        self.root.mkdir(exist_ok=True)
+        beside = self.root / f".machine.json.{os.getpid()}.{os.urandom(4).hex()}"
+        beside.write_bytes(dump(order))
+        try:
+            os.link(beside, self.root / "machine.json")
+        except FileExistsError:
+            order = self.order or order
+        finally:
+            beside.unlink()
+        return order
+
+    @property
+    def booted(self) -> bool:
+        """Whether it was ever started."""
+        return (self.root / "booted").exists()
+
+    @property
+    def locked(self) -> bool:
+        """Whether one of its own processes holds the lock."""
+        try:
+            with (self.root / "lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return False
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+
+    def boot_once(self, seconds: float = 5.0) -> int | None:
+        """Take the lock and the one right to boot: the lock's descriptor, or None when another has or had it."""
+        try:
+            lock = os.open(self.root / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError:
+            return None  # deleted meanwhile
+        until = time.monotonic() + seconds
+        while time.monotonic() < until and not self.booted:
+            with contextlib.suppress(BlockingIOError):  # somebody asks whether it lives, for microseconds
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                with contextlib.suppress(OSError):
+                    (self.root / "booted").open("x").close()
+                    return lock
+                break
+            time.sleep(0.005)
+        os.close(lock)
+        return None
+
+    def processes(self, token: str) -> list[int]:
+        """All its living processes but this one."""
+        return processes.tagged(TAG, token)
+
+
+def id_of(token: str) -> str:
+    """The machine's id: the same for the same token."""
+    return f"m-{hashlib.sha256(token.encode()).hexdigest()[:16]}"
+
+
+def machines(folder: Path) -> Iterator[tuple[str, Machine]]:
+    """(id, machine) of every folder that could be a machine's."""
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except FileNotFoundError:
+        return
+    for name in names:
+        if _ID.fullmatch(name):
+            yield name, Machine(folder / name)
