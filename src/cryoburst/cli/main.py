@@ -72,6 +72,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return fail(f"{error.strerror or error}: {error.filename or 'a file'}")
     except KeyboardInterrupt:
         return fail("interrupted; runs go on in the background, see cryoburst runs")
+    except Exception as error:  # noqa: BLE001 - an error of ours: the traceback goes to a file, a sentence to the user
+        return fail(f"an error of cryoburst itself ({type(error).__name__}): please report {_keep_traceback()}")
+
+
+def _keep_traceback() -> str:
+    """Write the traceback of the current exception to a file of its own; returns its path."""
+    import tempfile
+    import traceback
+
+    with tempfile.NamedTemporaryFile("w", prefix="cryoburst-error-", suffix=".txt", delete=False) as file:
+        traceback.print_exc(file=file)
+    return file.name
 
 
 def fail(sentence: str) -> int:

@@ -1,1 +1,1 @@
-"""The ledger: rows of runs, machines and events, and caches that can be rebuilt. The truth is outside (DESIGN, rule 2)."""
+"""The ledger: runs, machines, events, and caches that can be rebuilt. The truth is outside (rule 2)."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from cryoburst.model.errors import BadInput, CryoburstError
 
@@ -20,16 +20,6 @@ TIMEOUT = 20.0  # s to wait for a lock or a connection
 
 class DatabaseError(CryoburstError):
     """The database can't be reached, read or written."""
-
-
-class Cursor(Protocol):
-    """What the two drivers' cursors have in common."""
-
-    rowcount: int
-
-    def fetchall(self) -> list[Row]:
-        """All rows."""
-        ...
 
 
 class Connection:
@@ -42,6 +32,7 @@ class Connection:
             raise BadInput("unknown database", where=hide_password(url), advice="use sqlite:///… or postgresql://…")
         self.path = None if self._postgres else Path(url.removeprefix("sqlite://"))
         self._local = threading.local()
+        self._generation = 0  # raised by reopen: every thread then connects anew
         self._errors: tuple[type[Exception], ...] = (sqlite3.Error,)
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
@@ -61,12 +52,14 @@ class Connection:
     def transaction(self) -> Iterator[None]:
         """All statements inside commit together, or none. No network call belongs inside."""
         with self._guarded():
-            self._raw().execute("BEGIN" if self._postgres else "BEGIN IMMEDIATE")
+            raw = self._raw()
+            raw.execute("BEGIN" if self._postgres else "BEGIN IMMEDIATE")
         try:
             yield
         except BaseException:
-            with self._guarded():
-                self._raw().execute("ROLLBACK")
+            if raw is getattr(self._local, "raw", None):  # else it was closed after an error, which rolled it back
+                with self._guarded():
+                    raw.execute("ROLLBACK")
             raise
         with self._guarded():
             self._raw().execute("COMMIT")
@@ -91,6 +84,10 @@ class Connection:
         self._raw()
         return (there.st_dev, there.st_ino) != self._local.identity
 
+    def reopen(self) -> None:
+        """Have every thread connect anew before its next statement."""
+        self._generation += 1
+
     def close(self) -> None:
         """Close this thread's connection. A later statement opens a new one."""
         raw = getattr(self._local, "raw", None)
@@ -107,7 +104,10 @@ class Connection:
         return sql.replace("?", "%s") if self._postgres else sql
 
     def _raw(self) -> Any:
+        if getattr(self._local, "generation", None) != self._generation:
+            self.close()
         if getattr(self._local, "raw", None) is None:
+            self._local.generation = self._generation
             self._local.raw = self._connect_postgres() if self._postgres else self._connect_sqlite()
         return self._local.raw
 

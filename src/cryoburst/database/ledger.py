@@ -25,7 +25,19 @@ class Ledger:
 
     def __init__(self, url: str) -> None:
         self.connection = Connection(url)
-        self.fresh = migrate(self.connection)  # the database was empty: recover may know more
+        try:
+            self.fresh = migrate(self.connection)  # the database was empty: recover may know more
+        except BaseException:
+            self.connection.close()
+            raise
+
+    def reopened(self) -> bool:
+        """Whether the database file had been deleted under us; then a new one is there, empty."""
+        if not self.connection.replaced():
+            return False
+        self.connection.reopen()
+        migrate(self.connection)
+        return True
 
     # ------------------------------------------------------------------------------------------------ runs
 
@@ -192,12 +204,14 @@ class Ledger:
 
 def _run(row: Row) -> Run:
     values: dict[str, Any] = dict(zip(_RUN, row, strict=True))
-    return Run(**(values | {"state": RunState(values["state"])}))
+    values["state"] = RunState(values["state"])
+    return Run(**values)
 
 
 def _machine(row: Row) -> Machine:
     values: dict[str, Any] = dict(zip(_MACHINE, row, strict=True))
-    return Machine(**(values | {"state": MachineState(values["state"])}))
+    values["state"] = MachineState(values["state"])
+    return Machine(**values)
 
 
 def _values(value: object, names: list[str]) -> list[object]:

@@ -39,7 +39,7 @@ class World:
     def job(self, run: Run) -> Job:
         """The job of a run as its package reads it now. Raises BadInput."""
         project = Path(run.project)
-        return self.package(run).read_job(project / run.job, project)
+        return self.package(run).read_job(project / run.target, project)
 
     def package(self, run: Run) -> Package:
         """The package of a run. Raises BadInput when it isn't installed."""

@@ -1,12 +1,13 @@
-"""The JSON documents under ``<project>/<job>/<run>/<attempt>/`` in the store: one definition for both sides.
+"""The JSON documents in the store, mostly under ``<project>/<job>/<run>/<attempt>/``: one definition for both sides.
 
-Home writes request.json, spec.json and stop.json; the agent writes the rest; no document has two writers. A document
+Home writes requests, spec.json and stop.json; the agent writes the rest; no document has two writers. A document
 with an unknown or missing field is refused, so that an agent of another version is found at once.
 """
 
 import json
 import types
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from functools import cache
 from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from cryoburst.model.errors import Corrupt
@@ -17,13 +18,14 @@ D = TypeVar("D")
 
 @dataclass(frozen=True)
 class Request:
-    """request.json, above the attempts: what the user asked for; ``recover`` rebuilds a run's row from it."""
+    """runs/<owner>/<uid>.json: what the user asked for; ``recover`` rebuilds a run's row from it."""
 
     uid: str
     number: int
     owner: str
     project: str  # absolute path at home
     job: str  # folder, with its slash
+    target: str  # what was submitted: a script or the job folder, relative to the project
     kind: str
     package: str
     script: str
@@ -32,6 +34,19 @@ class Request:
     max_price: float | None
     parts: int
     submitted: float
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Closed:
+    """runs/<owner>/<uid>.closed.json: how a run ended, so that a rebuilt database knows."""
+
+    uid: str
+    state: str
+    reason: str
+    detail: str
+    ended: float
+    attempt: int
     format: int = FORMAT
 
 
@@ -170,14 +185,21 @@ def load(kind: type[D], data: bytes, where: str) -> D:
         raise Corrupt(f"not a {kind.__name__} document: {error}", where=where) from None
 
 
+@cache
+def _hints(kind: Any) -> dict[str, Any]:
+    """Field name -> type; worked out once, for a heartbeat is read often."""
+    hints = get_type_hints(kind)
+    return {f.name: hints[f.name] for f in fields(kind)}
+
+
 def _build(kind: Any, value: Any) -> Any:
     """The value as ``kind``, checked field by field; ``TypeError`` or ``ValueError`` when it doesn't fit."""
     if is_dataclass(kind):
         if not isinstance(value, dict):
             raise TypeError(f"{kind} needs an object")
         found = cast(dict[str, Any], value)
-        hints = get_type_hints(kind)
-        names = {f.name for f in fields(kind)}
+        hints = _hints(kind)
+        names = set(hints)
         if unknown := sorted(set(found) - names):
             raise ValueError(f"unknown field {unknown[0]}")
         if missing := sorted(names - set(found)):

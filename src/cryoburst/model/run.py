@@ -15,6 +15,7 @@ class Run:
     owner: str
     project: str  # absolute path at home
     job: str  # folder in the project, with its slash
+    target: str  # what was submitted: a script or the job folder, relative to the project
     kind: str
     package: str
     script: str

@@ -1,5 +1,6 @@
 """Submit and plan: everything that can be known to be wrong is said here, before anything is sent or rented."""
 
+import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -93,6 +94,7 @@ def _draft(
         owner=world.owner,
         project=str(job.project),
         job=job.folder,
+        target=os.path.relpath(cwd / target, job.project),
         kind=job.kind,
         package=job.package,
         script=job.script,

@@ -6,6 +6,7 @@ CREATE TABLE runs (
     owner TEXT NOT NULL,
     project TEXT NOT NULL,
     job TEXT NOT NULL,
+    target TEXT NOT NULL,
     kind TEXT NOT NULL,
     package TEXT NOT NULL,
     script TEXT NOT NULL,
