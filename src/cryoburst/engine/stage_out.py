@@ -95,6 +95,7 @@ def _bring_logs(store: Store, run: Run, spec: Spec, there: dict[str, int]) -> No
     have = log_sizes_home(run, spec)
     for name in spec.log_base:
         offset, end = have[name], there.get(name, 0)
+        place_at_home(Path(run.project), run.job, run.job + name).touch()
         while offset < end:
             chunk = _chunk(store, f"{run.prefix}log/", name, offset)
             if not chunk:
