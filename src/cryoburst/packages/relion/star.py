@@ -17,6 +17,7 @@ from cryoburst.model.errors import BadInput
 CHUNK = 1 << 23  # bytes read at once: large enough that Python's work per chunk vanishes, small enough for the cache
 LONGEST_LINE = 1 << 26  # bytes; a longer line is not a STAR file
 _VALUE = re.compile(rb'"([^"]*)"(?=\s|$)|\'([^\']*)\'(?=\s|$)|(\S+)')
+DIGITS = b"0123456789"
 SLOW = (b'"', b"'", b"#", b"\0")  # a chunk with one of these is read line by line
 
 
@@ -78,7 +79,7 @@ def _decode_all(values: dict[bytes, None], label: str, path: Path, name: str) ->
     result: list[str] = []
     for value in values:
         try:
-            result.append(value.decode())
+            result.append(value.removeprefix(b"@").decode())
         except UnicodeDecodeError:
             line = next((n for n, text in _numbered(path) if value in text), 0)
             raise BadInput(f"line {line}, column {label}: the value is not UTF-8 text", where=name) from None
@@ -155,7 +156,12 @@ class _Reader:
         lines.pop()
         try:
             taken = [
-                dict.fromkeys([line.split(None, at + 1)[at].rpartition(b"@")[2] for line in lines])
+                dict.fromkeys(
+                    [
+                        bare if (bare := (word := line.split(None, at + 1)[at]).lstrip(DIGITS))[:1] == b"@" else word
+                        for line in lines
+                    ]
+                )
                 for at, _ in self.columns
             ]
         except IndexError:  # an empty line among the rows
@@ -215,7 +221,7 @@ class _Reader:
         else:
             self.blocks[-1].pairs[label] = self._text(words[1], label) if self.keep else ""
             if label in self.wanted:
-                self.found.setdefault(label, {})[words[1].rpartition(b"@")[2]] = None
+                self.found.setdefault(label, {})[_bare(words[1])] = None
 
     def _start_rows(self) -> None:
         self.state = "rows"
@@ -237,7 +243,7 @@ class _Reader:
             row = tuple(self._text(word, label) for word, label in zip(words, self.labels, strict=True))
             self.blocks[-1].rows.append(row)
         for at, found in self.columns:
-            found[words[at].rpartition(b"@")[2]] = None
+            found[_bare(words[at])] = None
 
     def _split(self, line: bytes) -> list[bytes]:
         """A line's values; one that begins with a quote ends at the same quote before white space or the end."""
@@ -263,6 +269,12 @@ class _Reader:
 
     def _bad(self, what: str, line: int = 0, advice: str = "") -> BadInput:
         return BadInput(f"line {line or self.line} {what}", where=self.name, advice=advice)
+
+
+def _bare(word: bytes) -> bytes:
+    """An image name without its number, the @ kept as a sign of it; another word as it is."""
+    bare = word.lstrip(DIGITS)
+    return bare if bare[:1] == b"@" else word
 
 
 def _words(text: bytes) -> int:
