@@ -66,8 +66,9 @@ def test_garbage_never_gives_a_traceback(tmp_path: Path, data: bytes) -> None:
             try:
                 read()
             except BadInput as error:
-                assert "a.star" in str(error)
-                assert "\n" not in str(error)
+                sentence = str(error)
+                if "a.star" not in sentence or "\n" in sentence:
+                    pytest.fail(sentence)
 
 
 def test_agrees_with_starfile(tmp_path: Path) -> None:
@@ -145,38 +146,16 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         star.blocks(tmp_path, "a.star")
 
 
-LABELS = [
-    "rlnCoordinateX",
-    "rlnCoordinateY",
-    "rlnAutopickFigureOfMerit",
-    "rlnClassNumber",
-    "rlnAnglePsi",
-    "rlnImageName",
-    "rlnMicrographName",
-    "rlnOpticsGroup",
-    "rlnCtfMaxResolution",
-    "rlnCtfFigureOfMerit",
-    "rlnDefocusU",
-    "rlnDefocusV",
-    "rlnDefocusAngle",
-    "rlnCtfBfactor",
-    "rlnCtfScalefactor",
-    "rlnPhaseShift",
-    "rlnGroupNumber",
-    "rlnAngleRot",
-    "rlnAngleTilt",
-    "rlnAngleTiltPrior",
-    "rlnAnglePsiPrior",
-    "rlnOriginXAngst",
-    "rlnOriginYAngst",
-    "rlnNormCorrection",
-    "rlnLogLikeliContribution",
-    "rlnMaxValueProbDistribution",
-    "rlnNrOfSignificantSamples",
-    "rlnRandomSubset",
-    "rlnCtfAstigmatism",
-    "rlnHelicalTubeID",
-]
+LABELS = " ".join(
+    (
+        "rlnCoordinateX rlnCoordinateY rlnAutopickFigureOfMerit rlnClassNumber rlnAnglePsi rlnImageName",
+        "rlnMicrographName rlnOpticsGroup rlnCtfMaxResolution rlnCtfFigureOfMerit rlnDefocusU rlnDefocusV",
+        "rlnDefocusAngle rlnCtfBfactor rlnCtfScalefactor rlnPhaseShift rlnGroupNumber rlnAngleRot",
+        "rlnAngleTilt rlnAngleTiltPrior rlnAnglePsiPrior rlnOriginXAngst rlnOriginYAngst rlnNormCorrection",
+        "rlnLogLikeliContribution rlnMaxValueProbDistribution rlnNrOfSignificantSamples rlnRandomSubset",
+        "rlnCtfAstigmatism rlnHelicalTubeID",
+    )
+).split()
 
 
 def write_particles(path: Path, rows: int, per: int = 100) -> None:

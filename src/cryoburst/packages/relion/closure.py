@@ -7,7 +7,7 @@ that is sent in vain costs the user money; one that is missing fails the job aft
 import glob
 import os
 from collections.abc import Callable, Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryoburst.model.errors import BadInput
@@ -29,6 +29,7 @@ class Line:
     words: tuple[str, ...]
     files: Files
     version: str
+    unread: set[str] = field(default_factory=set[str])  # options that name files which this program will not open
 
     @property
     def name(self) -> str:
@@ -70,7 +71,7 @@ class Line:
     def summary(self, path: str, labels: Collection[str]) -> star.Summary:
         """The different values of some labels in a STAR file that is an input; empty when the file is missing."""
         path = relative(path, self.files.project, self.name)
-        if path in self.files.missing:
+        if path not in self.files.found:
             return star.Summary({}, set(), {})
         return star.summary(self.files.project / path, path, labels)
 
@@ -108,7 +109,8 @@ def inputs(job: Job) -> list[Input]:
     from cryoburst.packages.relion.rules import RULES
 
     files = Files(job.project, job.folder)
-    for words in job.commands:
+    for number, words in enumerate(job.commands):
+        files.later = number > 0
         line = Line(words, files, job.software.get("relion", ""))
         known = program(words[0])
         rule: Callable[[Line], None] = RULES[known.rule if known else "generic"]
@@ -125,7 +127,7 @@ def rest(line: Line) -> None:
         if _is_option(word) and "=" not in word:
             continue
         option = words[at - 1].lstrip("-") if _is_option(words[at - 1]) else ""
-        if option in OUTPUTS or option.endswith(PROGRAM_OPTIONS):
+        if option in OUTPUTS or option in line.unread or option.endswith(PROGRAM_OPTIONS):
             continue
         value = image(word.partition("=")[2] if _is_option(word) else word)
         if value.startswith(f"{line.files.project}/"):

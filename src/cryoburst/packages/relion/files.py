@@ -37,6 +37,7 @@ class Files:
     own: str
     found: dict[str, Input] = field(default_factory=dict[str, Input])
     missing: dict[str, str] = field(default_factory=dict[str, str])  # path: what names it
+    later: bool = False  # past the first program: what is missing in the own folder will be written by then
 
     def add(self, word: str, by: str, listed: bool = False) -> str:
         """Take a file that ``by`` names; returns its path. A missing one is remembered for ``finish``."""
@@ -48,7 +49,8 @@ class Files:
             real = os.path.realpath(self.project / path, strict=True)
             found = Path(real).stat()
         except FileNotFoundError:
-            self.missing.setdefault(path, by)
+            if not (self.later and path.startswith(self.own)):
+                self.missing.setdefault(path, by)
             return path
         except OSError as error:
             what = "is a loop of links" if error.errno in _LOOPS else f"can't be read: {error.strerror}"

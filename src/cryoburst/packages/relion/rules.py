@@ -155,6 +155,7 @@ def refine(line: Line) -> None:
         line.follow(bodies, "rlnBodyReferenceName", required=False)
     if line.get("continue"):
         optimiser(line, line.need("continue"))
+        line.unread |= {"i", "ref", "ios"}  # the optimiser's own are taken
         return
     if line.get("ios"):
         optimisation_set(line, line.need("ios"))
@@ -227,7 +228,7 @@ def motion_refine(line: Line) -> None:
     used = line.summary(source, ("rlnMicrographName",)).values.get("rlnMicrographName", [])
     wanted = {pipeline_name(name) for name in used}
     corrected = line.need("corr_mic")
-    if corrected in line.files.missing:
+    if corrected not in line.files.found:
         return
     table = star.block(line.files.project / corrected, corrected, "micrographs")
     names = table.column("rlnMicrographName") if table else []
