@@ -263,19 +263,29 @@ def _profiles(found: Estimate, spectrum: Polar, optics: Optics, signal: Array, l
         flat += np.interp(frequency, source, signal[sector][there]) / len(ratio)
     chi = phase(optics, mean, frequency**2)
     quality = _quality(flat, -np.cos(2 * chi), chi, low)
-    low = max(low, int(np.argmax(np.abs(chi) > np.pi)))
-    good = np.flatnonzero(quality[low:] < GOOD)
-    last = low + int(good[0]) - 1 if len(good) else int(0.98 * rings)
-    resolution = 1 / frequency[last] if last > low else 999.0
+    resolution = _reach(quality, chi, max(low, int(np.argmax(np.abs(chi) > np.pi))))
     return replace(
         found,
-        resolution=float(resolution),
+        resolution=1 / float(frequency[resolution]) if resolution else 999.0,
         frequency=frequency,
         average=average,
         straight=straight,
         fitted=np.abs(np.sin(chi)),
         quality=quality,
     )
+
+
+def _reach(quality: Array, chi: Array, low: int) -> int:
+    """Last ring bin up to which the fit is good, 0 if none is; it may become good as late as the fourth ring.
+
+    The specimen's own spectrum may hide the first rings, and says nothing about those beyond.
+    """
+    good = quality >= GOOD
+    begin = low + int(np.argmax(good[low:]))
+    if not good[begin] or abs(chi[begin]) > 5 * np.pi:
+        return 0
+    bad = np.flatnonzero(~good[begin:])
+    return begin + int(bad[0]) - 1 if len(bad) else int(0.98 * len(quality))
 
 
 def _quality(flat: Array, model: Array, chi: Array, low: int) -> Array:

@@ -11,7 +11,7 @@ def program(name: str) -> str:
 
 
 def queue_environment(project: Path) -> dict[str, str]:
-    """Return RELION's settings that send a project's jobs to `cryoburst submit`, as `cryoburst relion setup` makes them.
+    """RELION's settings that send a project's jobs to `cryoburst submit`, as `cryoburst relion setup` makes them.
 
     Writes the submission template into the project, where it does not touch the user's own.
     """

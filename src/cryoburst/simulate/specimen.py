@@ -187,5 +187,5 @@ def potential(specimen: Specimen, pixel_size: float) -> NDArray[np.float32]:
         cut = np.concatenate([cut[:, :half], cut[:, -half:]], axis=1)
         total += cut * specimen.factor(kind, k2)
     total *= inside / triangle / pixel_size**3
-    volume = np.fft.irfftn(total, s=(size, size, size))
+    volume = np.fft.irfftn(total, s=(size, size, size), axes=(0, 1, 2))
     return np.fft.fftshift(volume).astype(np.float32)
