@@ -217,6 +217,13 @@ def relion_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project
     return project
 
 
+@pytest.fixture(scope="session")
+def relion_project_full(relion_project: Project) -> Project:
+    """The same project after the rest of a 3D pipeline, with references and masks made for it."""
+    rest(relion_project)
+    return relion_project
+
+
 def pipeline(project: Project) -> None:
     """The demo's jobs, in order."""
     run = project.run
@@ -252,3 +259,60 @@ def pipeline(project: Project) -> None:
         "Class2D",
         f"fn_img == {stacks}particles.star;nr_classes == 2;nr_iter == 2;particle_diameter == 300;offset_range == 2",
     )
+
+
+def rest(project: Project) -> None:
+    """3D refinement and all that follows, and continued jobs. The numbers are those of ``pipeline``'s jobs."""
+    run, stacks = project.run, "Extract/job006/particles.star"
+    convert = ["relion_image_handler", "--i", str(project.root.parent / "data/truth/map.mrc"), "--o", "ref.mrc"]
+    subprocess.run(
+        [*convert, "--rescale_angpix", "12", "--new_box", "28"],
+        cwd=project.root,
+        check=True,
+        stdout=subprocess.DEVNULL,
+        timeout=60,
+    )
+    reference = run(
+        "import_other",
+        "Import",
+        "do_raw == No;do_other == Yes;fn_in_other == ref.mrc;node_type == 3D reference (.mrc)",
+    )
+    common = f"fn_img == {stacks};particle_diameter == 300;offset_range == 2;sampling == 30 degrees;"
+    maps = f"fn_ref == {reference}ref.mrc;ref_correct_greyscale == Yes;ctf_corrected_ref == Yes;ini_high == 60;"
+    run(
+        "initialmodel",
+        "InitialModel",
+        f"{common}sgd_ini_iter == 1;sgd_inbetween_iter == 1;sgd_fin_iter == 1;sgd_write_iter == 1;"
+        "sgd_ini_subset_size == 10;sgd_fin_subset_size == 10;sgd_ini_resol == 60;sgd_fin_resol == 60",
+    )
+    run("class3d", "Class3D", f"{common}{maps}nr_classes == 1;nr_iter == 2")
+    refined = run("refine3d", "Refine3D", f"{common}{maps}auto_local_sampling == 30 degrees;nr_mpi == 3")
+    mask = run(
+        "maskcreate",
+        "MaskCreate",
+        f"fn_in == {refined}run_class001.mrc;inimask_threshold == 0.01;extend_inimask == 2;width_mask_edge == 3",
+    )
+    halves = f"fn_in == {refined}run_half1_class001_unfil.mrc;fn_mask == {mask}mask.mrc;angpix == 12;"
+    post = run("postprocess", "PostProcess", f"{halves}autob_lowres == 60")
+    run("localres", "LocalRes", f"{halves}do_relion_locres == Yes;do_resmap_locres == No")
+    known = f"fn_data == {refined}run_data.star;fn_post == {post}postprocess.star;minres == 60;"
+    run("ctfrefine", "CtfRefine", f"{known}do_ctf == Yes;do_defocus == Per-particle")
+    run("polish", "Polish", f"{known}fn_mic == MotionCorr/job002/corrected_micrographs.star;do_own_params == Yes")
+    last = sorted(p.name for p in (project.root / refined).glob("run_it*_optimiser.star"))[-1]
+    run("subtract", "Subtract", f"fn_opt == {refined}{last};fn_mask == {mask}mask.mrc;nr_mpi == 2")
+    (project.root / "bodies.star").write_text(
+        "\ndata_\n\nloop_\n_rlnBodyMaskName #1\n_rlnBodyRotateRelativeTo #2\n_rlnBodySigmaAngles #3\n"
+        f"_rlnBodySigmaOffset #4\n{mask}mask.mrc 2 10 2\n{mask}mask.mrc 1 10 2\n\n"
+    )
+    run(
+        "multibody",
+        "MultiBody",
+        f"fn_in == {refined}{last};fn_bodies == bodies.star;do_analyse == Yes;do_select == No;nr_mpi == 3;"
+        "sampling == 30 degrees;offset_range == 2",
+    )
+    run("joinstar", "JoinStar", f"do_part == Yes;fn_part1 == {stacks};fn_part2 == {stacks}")
+    run("select", "Select", f"fn_data == {stacks};do_split == Yes;nr_split == 2")
+    for name, folder in (("class2d", "Class2D/job007/"), ("refine3d", refined)):
+        text = (project.root / folder / "run_submit.script").read_text()
+        text = text.replace(" --pipeline_control", f" --continue {folder}run_it001_optimiser.star --pipeline_control")
+        project.watched[f"{name}_continued"] = project.watch(folder, text)

@@ -16,17 +16,17 @@ EXTRA = (  # the label in the window, its default, its help
     (
         "Machine type",
         "",
-        "The name of a machine as 'cryoburst plan' lists it. Leave it empty and the cheapest that fits is taken.",
+        "The name of a machine as 'cryoburst machines' lists it. Leave it empty and the cheapest that fits is taken.",
     ),
     (
         "Max price (USD/h)",
         "",
-        "No machine that costs more per hour is rented. Leave it empty for the limit in cryoburst's settings.",
+        "No machine that costs more per hour is rented. Leave it empty for no limit.",
     ),
     (
         "Parts",
         "1",
-        "Split the job over this many machines. Only MotionCorr, CtfFind, AutoPick and Extract can be split.",
+        "Split the job over this many machines; 1 does not split it.",
     ),
 )
 BEGIN, END = "# >>> cryoburst relion setup >>>", "# <<< cryoburst relion setup <<<"

@@ -1,0 +1,167 @@
+"""RELION's real window under Xvfb, driven by mouse: Run sends the job away, and the window shows how it goes.
+
+Positions are those of RELION 3.1.3's 800x800 window in the corner of the screen. What a list holds is judged by its ink.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+pytestmark = pytest.mark.slow
+
+SIZE = (1280, 1000)
+SCHEDULED, RUNNING, FINISHED = (300, 575), (300, 465), (40, 465)  # the first line of each list
+RUN = (741, 366)
+LISTS = {"finished": (14, 458, 256, 640), "running": (280, 458, 520, 535), "scheduled": (280, 568, 520, 645)}
+
+
+class Window:
+    """RELION's window on a screen of its own."""
+
+    def __init__(self, project: Any, display: str) -> None:
+        self.project = project
+        self.environment = {**project.environment, "DISPLAY": display}
+        self.log = (project.root.parent / "window.log").open("ab")
+        self.process = subprocess.Popen(
+            ["relion"],
+            cwd=project.root,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+        )
+        self._until(lambda: self.process.poll() is not None or "RELION" in self._names(), "the window")
+        self._until(lambda: float(self._screen()[400:700, 14:250].mean()) > 200, "the window's lists")
+
+    def click(self, place: tuple[int, int]) -> None:
+        """Press the left button at a place."""
+        subprocess.run(
+            ["xdotool", "mousemove", str(place[0]), str(place[1]), "click", "1"],
+            check=True,
+            env=self.environment,
+            timeout=10,
+        )
+        time.sleep(0.8)  # the window redraws on its own timer
+
+    def shows(self, name: str) -> bool:
+        """Whether a list has any line in it."""
+        left, top, right, bottom = LISTS[name]
+        return int((self._screen()[top:bottom, left:right].min(axis=2) < 100).sum()) > 30
+
+    def red(self, name: str) -> bool:
+        """Whether a list has a line in red, as failed and aborted jobs have."""
+        left, top, right, bottom = LISTS[name]
+        part = self._screen()[top:bottom, left:right].astype(int)
+        return int(((part[..., 0] > 180) & (part[..., 1] < 90) & (part[..., 2] < 90)).sum()) > 20
+
+    def until(self, what: str, seconds: float = 60) -> None:
+        """Wait until a list has a line."""
+        self._until(lambda: self.shows(what), f"a line among the {what} jobs", seconds)
+
+    def picture(self, path: Path) -> None:
+        """Keep what the screen shows."""
+        subprocess.run(["import", "-window", "root", str(path)], check=True, env=self.environment, timeout=20)
+
+    def close(self) -> None:
+        """End the window."""
+        self.process.kill()
+        self.process.wait()
+        self.log.close()
+
+    def _screen(self) -> NDArray[np.uint8]:
+        done = subprocess.run(
+            ["import", "-window", "root", "-depth", "8", "rgb:-"],
+            check=True,
+            capture_output=True,
+            env=self.environment,
+            timeout=20,
+        )
+        return np.frombuffer(done.stdout, np.uint8).reshape(SIZE[1], SIZE[0], 3)
+
+    def _names(self) -> str:
+        done = subprocess.run(
+            ["xdotool", "search", "--name", "RELION", "getwindowname"],
+            capture_output=True,
+            text=True,
+            env=self.environment,
+            timeout=10,
+        )
+        return done.stdout
+
+    def _until(self, done: Any, what: str, seconds: float = 30) -> None:
+        end = time.monotonic() + seconds
+        while not done():
+            if time.monotonic() > end:
+                self.picture(self.project.root.parent / "failed.png")
+                pytest.fail(f"waited {seconds:g} s in vain for {what}; see {self.project.root.parent}/failed.png")
+            time.sleep(0.2)
+
+
+@pytest.fixture(scope="session")
+def display() -> Iterator[str]:
+    """A screen that nobody sees."""
+    read, write = os.pipe()
+    with subprocess.Popen(
+        ["Xvfb", "-displayfd", str(write), "-screen", "0", f"{SIZE[0]}x{SIZE[1]}x24", "-nolisten", "tcp"],
+        pass_fds=[write],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as server:
+        os.close(write)
+        with os.fdopen(read) as pipe:
+            number = pipe.readline().strip()
+        yield f":{number}"
+        server.terminate()
+
+
+@pytest.fixture
+def open_window(project: Any, display: str) -> Iterator[Any]:
+    """A call that opens the project's window."""
+    windows: list[Window] = []
+
+    def open_() -> Window:
+        windows.append(Window(project, display))
+        return windows[-1]
+
+    yield open_
+    for window in windows:
+        window.close()
+
+
+def test_run_sends_the_job_and_the_window_shows_it_running_then_finished(project: Any, open_window: Any) -> None:
+    movies = project.run("Import", "fn_in_raw == Movies/*.mrcs;angpix == 3.0")
+    folder = project.add("MotionCorr", f"input_star_mics == {movies}movies.star;fn_gain_ref == Movies/gain.mrc")
+    window = open_window()
+    assert window.shows("scheduled")
+    assert not window.shows("running")
+    window.click(SCHEDULED)
+    window.click(RUN)
+    window.until("running", 10)
+    window.picture(project.root.parent / "running.png")
+    window._until(lambda: not window.shows("running"), "the end of the job", 60)
+    window.picture(project.root.parent / "finished.png")
+    assert project.statuses()[folder] == "succeeded"
+    assert not window.red("finished")
+    assert "Submitted run 2" in (project.root.parent / "window.log").read_text()
+
+
+def test_a_failed_command_is_red_in_the_window(project: Any, particles: str, open_window: Any) -> None:
+    (project.root / "Particles/b.mrcs").write_bytes(b"")
+    folder = project.add(
+        "Class2D",
+        f"fn_img == {particles};do_ctf_correction == No;nr_classes == 2;nr_iter == 1;particle_diameter == 250",
+    )
+    window = open_window()
+    window.click(SCHEDULED)
+    window.click(RUN)
+    window.until("finished", 30)
+    assert project.statuses()[folder] == "failed"
+    assert window.red("finished")
+    window.picture(project.root.parent / "failed_job.png")
