@@ -1,5 +1,6 @@
 """The pages follow the code: what is generated is fresh, and what has to be named is named."""
 
+import dataclasses
 import importlib.machinery
 import importlib.util
 import re
@@ -10,7 +11,15 @@ from types import ModuleType
 
 import pytest
 
+from cryoburst.database.ledger import Ledger
+from cryoburst.engine import stage_in
 from cryoburst.model import states
+from cryoburst.model.job import Input, Job, Resources
+from cryoburst.model.plugins import Finding, Offer
+from cryoburst.model.run import Machine, Run
+from cryoburst.services import report
+from cryoburst.services.settings import Settings
+from cryoburst.services.submit import Planned
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCS = ROOT / "docs"
@@ -98,6 +107,39 @@ def test_every_entry_point_is_documented() -> None:
     pages = "".join(page.read_text() for page in DOCS.glob("*.md"))
     for command in PROJECT["project"]["scripts"]:
         assert f"`{command}" in pages
+
+
+def test_every_setting_is_documented() -> None:
+    page = (DOCS / "settings.md").read_text()
+    named = re.findall(r"^\| `([a-z_]+)` \| .+ \| .+ \|$", page, re.MULTILINE)
+    assert sorted(named) == sorted(field.name for field in dataclasses.fields(Settings) if field.name != "state")
+    (example,) = re.findall(r"^```toml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert set(tomllib.loads(example)) <= set(named)
+
+
+def test_every_json_key_is_documented(tmp_path: Path) -> None:
+    page = (DOCS / "json.md").read_text()
+    run = Run(1, "u", "o", "/p", "j/", "t", "k", "relion", "s", "file:///s", "local", "", None, 1, 0.0)
+    machine = Machine("t", "u", 1, "local", "local", 0.0, states.MachineState.UP, 0.0, 0.0)
+    offer = Offer("local", "local", 1, 1, 0, 0.0)
+    job = Job("relion", "k", Path("/p"), "j/", "", (), Resources())
+    plan = report.plan_values(Planned(job, offer, stage_in.Plan([Input("a", Path("/p/a"), 1, 1, 1)], {}, [])))
+    assert all(f'"{key}": ' in page for key in plan["files"][0])
+    ledger = Ledger(f"sqlite://{tmp_path / 'cryoburst.db'}")
+    shown = report.detail_values(ledger, run, 0.0)
+    ledger.connection.close()
+    for heading, values in {
+        "Run": report.run_values(run, 0.0),
+        "Show": {key: value for key, value in shown.items() if key not in report.run_values(run, 0.0)},
+        "Machine": report.machine_values(machine, 0.0),
+        "Offer": report.offer_values(offer),
+        "Plan": plan,
+        "Finding": dataclasses.asdict(Finding("ok", "", "")),
+    }.items():
+        section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+        rows = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+        named = re.findall(r"`([a-z_]+)`", " ".join(rows))
+        assert sorted(named) == sorted(values), heading
 
 
 def test_every_variable_is_documented() -> None:
