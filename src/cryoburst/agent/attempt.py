@@ -11,7 +11,7 @@ from cryoburst.agent.place import Pace, Place
 from cryoburst.agent.prefix import Patience, Prefix
 from cryoburst.agent.pulse import Log, Pulse
 from cryoburst.model.documents import Exit, Manifest, Spec
-from cryoburst.model.errors import CryoburstError, StoreError
+from cryoburst.model.errors import CryoburstError, StoreError, one_line
 
 ROUNDS = 5  # looks at the job folder at the end, in case that something still changes it
 
@@ -54,7 +54,7 @@ class Attempt:
         torn &= present
         sentence = end.sentence
         if torn:
-            sentence += f"; {_count(torn, 'half-written file')} stayed behind"
+            sentence += f"; {_count(torn, 'file')} may be half-written and stayed behind"
         unsent = sorted(self.outputs.unsent)
         if unsent:
             sentence += f"; {_count(unsent, 'output')} could not be sent before the time was over"
@@ -64,7 +64,7 @@ class Attempt:
             sentence += "; the end of the log could not be sent"
         if not unsent:
             outside = files.outside(self.place, self.job, self.outputs.staged)
-            outside += [*self.outputs.left.values(), *(f"{path} (half-written)" for path in sorted(torn))]
+            outside += [*self.outputs.left.values(), *(f"{path} (may be half-written)" for path in sorted(torn))]
             manifest = Manifest(self.outputs.listing(present), outside)
             self.patience.insist(lambda: self.prefix.write("manifest.json", manifest))
         exit_ = Exit(
@@ -105,8 +105,8 @@ def sentence_of(error: Exception) -> str:
     if isinstance(error, CryoburstError):
         return str(error)
     if isinstance(error, OSError):
-        return f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else "")
-    return f"{type(error).__name__}: {error}"
+        return one_line(f"{error.strerror or error}" + (f" ({error.filename})" if error.filename else ""))
+    return one_line(f"{type(error).__name__}: {error}")
 
 
 def _count(things: set[str] | list[str], name: str) -> str:

@@ -14,7 +14,7 @@ from cryoburst.agent.files import Identity, identity
 from cryoburst.agent.place import Place
 from cryoburst.agent.prefix import GivenUp, Patience
 from cryoburst.model.documents import SpecInput
-from cryoburst.model.errors import Corrupt, CryoburstError
+from cryoburst.model.errors import Corrupt
 from cryoburst.model.plugins import Store
 
 FETCHERS = 4
@@ -33,7 +33,7 @@ class Fetch:
         self.total = sum(each.size for each in inputs if each.key)
         self.bytes = 0
         self.done = threading.Event()
-        self.failure: CryoburstError | OSError | None = None
+        self.failure: Exception | None = None
         self.staged: dict[str, Identity] = {}
         for each in inputs:
             self._queue.put(each)
@@ -60,7 +60,7 @@ class Fetch:
                 self._fetch(each)
             except GivenUp:
                 return
-            except (CryoburstError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the main thread raises it or ends for it
                 with self._lock:
                     self.failure = self.failure or error
                 self.done.set()

@@ -12,7 +12,7 @@ from cryoburst.agent.inputs import Fetch
 from cryoburst.agent.place import Pace, Place
 from cryoburst.agent.prefix import Patience, Prefix
 from cryoburst.model.documents import Spec, Started
-from cryoburst.model.errors import NotThere
+from cryoburst.model.errors import CryoburstError, NotThere
 from cryoburst.model.plugins import Store
 
 FIRST_ANSWER = 600.0  # s in which the store must give the spec; the deadline is not known before
@@ -82,5 +82,7 @@ def _fetch(attempt: Attempt) -> None:
     if fetch.disk_full:
         sentence = f"the machine's disk is full: {fetch.bytes} of {fetch.total} bytes of the inputs fitted on it"
         raise Ended("disk_full", sentence)
-    if fetch.failure is not None:
+    if isinstance(fetch.failure, CryoburstError | OSError):
         raise Ended("inputs", f"the inputs could not be fetched: {sentence_of(fetch.failure)}")
+    if fetch.failure is not None:
+        raise fetch.failure

@@ -12,7 +12,7 @@ from cryoburst.agent.files import Identity, Seen, look
 from cryoburst.agent.place import Pace, Place
 from cryoburst.agent.prefix import GivenUp, Patience, Prefix
 from cryoburst.model.documents import Batch, Output
-from cryoburst.model.errors import BadInput, Corrupt, StoreError
+from cryoburst.model.errors import BadInput, Corrupt, StoreError, one_line
 
 SENDERS = 4
 RESEND = 10.0  # a file that changes again and again is sent again after this many times the time that sending it took
@@ -110,6 +110,9 @@ class Outputs:
                     self._tell()
             except (StoreError, GivenUp):
                 self.unsent.add(seen.path)  # the store never took it, and the time for trying is over
+            except Exception as error:  # noqa: BLE001 - a bug with one file must not lose all others
+                self.left[seen.path] = one_line(f"{seen.path} ({type(error).__name__}: {error})")
+                self.unsent.add(seen.path)
             finally:
                 with self._changed:
                     self._waiting.discard(seen.path)

@@ -88,13 +88,17 @@ def writing(pids: Iterable[int]) -> dict[tuple[int, int], str]:
 
 
 def end(find: Callable[[], list[int]], term_wait: float, between: Callable[[], None]) -> None:
-    """SIGTERM all that ``find`` finds, SIGKILL after ``term_wait`` seconds, until it finds none.
+    """SIGTERM all that ``find`` finds, SIGKILL after ``term_wait`` seconds, until it finds none twice in a row.
 
+    Twice, because a process has no environment to be known by in the moment in which it changes its program.
     ``between`` is called often, to collect what has ended. Gives up 10 s after the first SIGKILL.
     """
     began = time.monotonic()
     asked: set[int] = set()
-    while pids := find():
+    none = 0
+    while none < 2:
+        pids = find()
+        none = 0 if pids else none + 1
         waited = time.monotonic() - began
         if waited > term_wait + _KILL_WAIT:
             return

@@ -10,7 +10,6 @@ from cryoburst.agent.outputs import Outputs
 from cryoburst.agent.place import Pace
 from cryoburst.agent.prefix import Patience, Prefix
 from cryoburst.model.documents import Heartbeat, Stop, Transfer
-from cryoburst.model.errors import CryoburstError
 
 CHUNK = 4 << 20  # bytes of log in one object, at most
 
@@ -100,7 +99,7 @@ class Pulse:
     def _try(self, action: Callable[[], None]) -> None:
         try:
             action()
-        except (CryoburstError, OSError):
+        except Exception:  # noqa: BLE001 - the store's errors, or a bug: without a beat, home would take us for dead
             return  # the next beat tries again
 
     def _tell_progress(self) -> None:

@@ -83,7 +83,7 @@ class LocalProvider:
             order = machine.order
             if order is not None:
                 processes.end(lambda: machine.processes(order.token), 0.0, lambda: None)
-                if machine.processes(order.token):
+                if machine.processes(order.token) or machine.locked:
                     raise ProviderUnavailable("a process of this machine does not end", where=machine_id)
             shutil.rmtree(machine.root)
         except FileNotFoundError:

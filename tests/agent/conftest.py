@@ -1,0 +1,15 @@
+"""The stage of the agent's tests."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .stage import Stage
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    made = Stage(tmp_path)
+    yield made
+    made.close()

@@ -1,0 +1,184 @@
+"""A store and a machine's root in a temporary folder, and agents that run there as processes of their own."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from cryoburst.model.documents import Exit, Heartbeat, Manifest, Spec, SpecInput, Started, Stop, dump, load
+from cryoburst.stores.folder import FolderStore
+
+JOB = "Class3D/job012/"
+PREFIX = f"project/{JOB}u1/1/"
+QUICK = {
+    "stop_wait": 0.3,
+    "term_wait": 0.3,
+    "leftover_wait": 0.2,
+    "stop_check": 0.1,
+    "retry_first": 0.05,
+    "retry_most": 0.1,
+}
+QUICK |= {"quiet": 0.1, "scan": 0.2}
+
+
+class Stage:
+    """One attempt on one machine; ``close`` ends all processes that a test left."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.root = folder / "machine"
+        self.project = self.root / "project"
+        self.job = self.project / JOB
+        self.store = FolderStore((folder / "store").as_uri())
+        self.store.create()
+        self.fault = folder / "fault"
+        self.token = f"token of {folder}"
+        self.inputs: list[SpecInput] = []
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def input(self, path: str, data: bytes, kept: bytes | None = None) -> None:
+        """Add an input; ``kept`` is what the store has in its place."""
+        digest = hashlib.sha256(data).hexdigest()
+        key = f"project/inputs/{digest[:2]}/{digest}"
+        self.store.put(key, data if kept is None else kept)
+        self.inputs.append(SpecInput(path, len(data), f"sha256:{digest}", key, 1_500_000_000_123_456_789))
+
+    def spec(self, script: str, **changes: object) -> Spec:
+        """Write the spec: the last thing that home does."""
+        spec = Spec(
+            uid="u1",
+            attempt=1,
+            owner="me",
+            job=JOB,
+            script=script,
+            environment={},
+            software={},
+            inputs=self.inputs,
+            logs=["run.out", "run.err"],
+            log_base={},
+            abort_file="",
+            deadline=time.time() + 30,
+            grace=30.0,
+            heartbeat=0.1,
+        )
+        spec = replace(spec, **changes)  # type: ignore[arg-type]
+        self.store.put(PREFIX + "spec.json", dump(spec))
+        return spec
+
+    def start(
+        self, verb: str = "run", token: str = "", broken: str = "", env: dict[str, str] | None = None, **pace: float
+    ) -> subprocess.Popen[bytes]:
+        """Start the agent or the guard."""
+        settings = {"pace": QUICK | pace, "fault": str(self.fault), "break": broken}
+        driver = str(Path(__file__).with_name("driver.py"))
+        words = [verb, self.store.url, PREFIX, str(self.root), token or self.token]
+        process = subprocess.Popen(
+            [sys.executable, driver, json.dumps(settings), *words],
+            env=os.environ | (env or {}),
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+        )
+        self.processes.append(process)
+        return process
+
+    def end(self, process: subprocess.Popen[bytes], seconds: float = 15) -> tuple[int, str]:
+        """Wait for the process; its exit code and what it printed."""
+        _, printed = process.communicate(timeout=seconds)
+        return process.returncode, printed.decode()
+
+    def run(self, script: str, env: dict[str, str] | None = None, **changes: object) -> Exit:
+        """Carry a script out; its exit.json."""
+        self.spec(script, **changes)
+        assert self.end(self.start(env=env)) == (0, "")
+        return self.exit
+
+    def kill(self, process: subprocess.Popen[bytes]) -> None:
+        """kill -9 the agent alone."""
+        process.send_signal(signal.SIGKILL)
+        self.end(process)
+
+    def stop(self) -> None:
+        """Ask the agent to end the command."""
+        self.store.put(PREFIX + "stop.json", dump(Stop(time.time(), "a test")))
+
+    def close(self) -> None:
+        for process in self.processes:
+            if process.poll() is None:
+                process.kill()
+            process.communicate(timeout=10)
+        for pid in self.jobs():
+            os.kill(pid, signal.SIGKILL)
+
+    def jobs(self) -> list[int]:
+        """Living processes of the job."""
+        found: list[int] = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    if f"CRYOBURST_JOB={self.token}".encode() in (entry / "environ").read_bytes().split(b"\0"):
+                        found.append(int(entry.name))
+                except OSError:
+                    continue
+        return found
+
+    @property
+    def exit(self) -> Exit:
+        data = self.store.get(PREFIX + "exit.json")
+        assert data is not None
+        return load(Exit, data, "exit.json")
+
+    @property
+    def manifest(self) -> Manifest:
+        data = self.store.get(PREFIX + "manifest.json")
+        assert data is not None
+        return load(Manifest, data, "manifest.json")
+
+    @property
+    def heartbeat(self) -> Heartbeat | None:
+        data = self.store.get(PREFIX + "heartbeat.json")
+        return None if data is None else load(Heartbeat, data, "heartbeat.json")
+
+    @property
+    def started(self) -> Started | None:
+        data = self.store.get(PREFIX + "started.json")
+        return None if data is None else load(Started, data, "started.json")
+
+    def has(self, name: str) -> bool:
+        return self.store.get(PREFIX + name) is not None
+
+    def outputs(self) -> dict[str, bytes]:
+        """What lies under outputs/, by its path in the job folder."""
+        top = f"{PREFIX}outputs/{JOB}"
+        return {each.key[len(top) :]: self.store.get(each.key) or b"" for each in self.store.list(top)}
+
+    def told(self) -> dict[str, str]:
+        """The manifest: path in the job folder → checksum, or where its link points."""
+        return {each.path.removeprefix(JOB): each.checksum or "-> " + each.link for each in self.manifest.outputs}
+
+    def log(self, name: str = "run.out") -> bytes:
+        """The log as home puts it together: every chunk where its name says."""
+        whole = b""
+        for each in self.store.list(f"{PREFIX}log/"):
+            found, _, offset = each.key.removeprefix(f"{PREFIX}log/").rpartition(".")
+            if found == name:
+                assert int(offset) == len(whole)
+                whole += self.store.get(each.key) or b""
+        return whole
+
+
+def checksum(data: bytes) -> str:
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
+    """Until it holds; fails after the seconds."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, "it never came"
+        time.sleep(0.01)
