@@ -60,8 +60,11 @@ class _Lines:
         self._last = ""
 
     def __call__(self, run: Run) -> None:
-        far = progress(run_values(run, run.submitted)["progress"])
-        line = f"Run {run.number} {run.state}" + (f", {far}" if far != "-" else "")
+        line = f"Run {run.number} {run.state}"
+        if run.state is RunState.STAGING_IN and run.bytes_to_send:
+            line += f", {size(run.bytes_sent)} of {size(run.bytes_to_send)} sent"
+        elif run.unit:
+            line += f", {progress(run_values(run, run.submitted)['progress'])}"
         if line != self._last and not run.state.final:
             print(line, flush=True)
         self._last = line
@@ -85,9 +88,9 @@ def _with_bars(ledger: Ledger, number: int) -> Run:
 
         def show(run: Run) -> None:
             bars.update(state, description=f"run {run.number}", note=str(run.state))
-            if run.bytes_in:
-                note = f"{size(run.bytes_sent)} new of {size(run.bytes_in)}"
-                bars.update(moved, total=run.bytes_in, completed=run.bytes_in, note=note, visible=True)
+            if run.bytes_to_send:
+                note = f"{size(run.bytes_sent)} of {size(run.bytes_to_send)}"
+                bars.update(moved, total=run.bytes_to_send, completed=run.bytes_sent, note=note, visible=True)
             if run.unit:
                 note = progress({"done": run.done, "total": run.total, "unit": run.unit})
                 bars.update(work, total=run.total or None, completed=run.done, note=note, visible=True)

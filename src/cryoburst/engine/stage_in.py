@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
+from threading import Lock
 
 from cryoburst.engine.world import World
 from cryoburst.model import documents
@@ -14,6 +15,7 @@ from cryoburst.model.plugins import Store
 from cryoburst.model.run import Run, project_id
 
 PARALLEL = 4  # files at a time
+TELL = 0.5  # s between two notes of how much was sent
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,15 @@ def stage_in(world: World, run: Run) -> Run | None:
     package, store = world.package(run), world.store(run)
     job = world.job(run)
     planned = plan(world, run, package.inputs(job))
-    new = _send(store, run, planned)
+    sizes: dict[str, object] = {
+        "bytes_in": planned.bytes_in,
+        "files_in": sum(not i.listed for i in planned.inputs),
+        "bytes_to_send": planned.bytes_to_send,
+        "bytes_sent": 0,
+    }
+    if world.ledger.change(run, sizes) is None:
+        return None
+    new = _send(world, store, run, planned)
     world.ledger.keep_objects(run.store, run.project, new)
     where = world.ledger.objects(run.store, run.project)
     _send_archive(world, store)
@@ -81,13 +91,7 @@ def stage_in(world: World, run: Run) -> Run | None:
         heartbeat=world.terms.heartbeat,
     )
     store.put(run.prefix + "spec.json", documents.dump(spec))
-    changes: dict[str, object] = {
-        "bytes_in": planned.bytes_in,
-        "bytes_sent": run.bytes_sent + planned.bytes_to_send,
-        "files_in": sum(not i.listed for i in planned.inputs),
-        "staged": now,
-    }
-    return world.ledger.change(run, changes)
+    return world.ledger.change(run, {"bytes_sent": planned.bytes_to_send, "staged": now})
 
 
 def checksum_of(item: Input) -> str:
@@ -105,21 +109,32 @@ def input_key(project: str, checksum: str) -> str:
     return f"{project_id(project)}/inputs/{digest[:2]}/{digest}"
 
 
-def _send(store: Store, run: Run, planned: Plan) -> dict[str, str]:
-    """Put every missing content; checksum -> key of what was put."""
+def _send(world: World, store: Store, run: Run, planned: Plan) -> dict[str, str]:
+    """Put every missing content, noting in the row how far it is; checksum -> key of what was put."""
+    lock, sent, told = Lock(), 0, world.clock()
+
+    def count(size: int) -> None:
+        nonlocal sent, told
+        with lock:
+            sent += size
+            due = world.clock() - told >= TELL
+            told = world.clock() if due else told
+        if due:
+            world.ledger.change(run, {"bytes_sent": sent})
 
     def send(item: Input) -> tuple[str, str]:
         checksum = planned.checksums[item.path]
         key = input_key(run.project, checksum)
         try:
-            _, sent = store.put_file(key, item.source)
+            size, put = store.put_file(key, item.source)
         except Corrupt:
-            sent = ""
+            size, put = 0, ""
         except OSError as error:
             raise BadInput(f"an input can't be read: {error.strerror}", where=item.path) from None
-        if sent != checksum:
+        if put != checksum:
             store.delete(key)
             raise BadInput("an input changed while it was sent", where=item.path, advice="run the job when it is still")
+        count(size)
         return checksum, key
 
     with ThreadPoolExecutor(PARALLEL) as pool:

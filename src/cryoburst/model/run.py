@@ -41,7 +41,8 @@ class Run:
     ended: float | None = None
     observed: float | None = None  # when the machine was last heard of
     bytes_in: int = 0  # all inputs
-    bytes_sent: int = 0  # of them, what was not in the store yet
+    bytes_to_send: int = 0  # of them, what was not in the store yet
+    bytes_sent: int = 0  # of those, what is there now
     bytes_out: int = 0
     files_in: int = 0
     files_out: int = 0

@@ -6,7 +6,6 @@ from cryoburst.database.ledger import Ledger
 from cryoburst.engine.perform import sentence
 from cryoburst.model.plugins import Offer
 from cryoburst.model.run import Machine, Run
-from cryoburst.model.states import MachineState
 from cryoburst.services.submit import Planned
 
 Values = dict[str, Any]
@@ -36,6 +35,7 @@ def run_values(run: Run, now: float) -> Values:
         "wait_seconds": (run.command_started or end) - run.submitted,
         "run_seconds": spent,
         "bytes_in": run.bytes_in,
+        "bytes_to_send": run.bytes_to_send,
         "bytes_sent": run.bytes_sent,
         "bytes_out": run.bytes_out,
         "files_in": run.files_in,
@@ -107,8 +107,3 @@ def detail_values(ledger: Ledger, run: Run, now: float) -> Values:
         "machines": [machine_values(m, now) for m in ledger.machines_of(run.uid)],
         "events": [{"time": e.time, "text": e.text} for e in ledger.events(run.uid)],
     }
-
-
-def live(machine: Machine) -> bool:
-    """Whether a machine may still cost."""
-    return machine.state is not MachineState.GONE

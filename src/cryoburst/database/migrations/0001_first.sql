@@ -32,6 +32,7 @@ CREATE TABLE runs (
     ended DOUBLE PRECISION,
     observed DOUBLE PRECISION,
     bytes_in BIGINT NOT NULL,
+    bytes_to_send BIGINT NOT NULL,
     bytes_sent BIGINT NOT NULL,
     bytes_out BIGINT NOT NULL,
     files_in INTEGER NOT NULL,
