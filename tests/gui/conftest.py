@@ -18,7 +18,7 @@ SIMULATE = """
 import sys
 from pathlib import Path
 from cryoburst.simulate.dataset import Settings, write
-write(Path(sys.argv[1]), Settings(micrographs=2, particles=12, size=512, frames=4), print)
+write(Path(sys.argv[1]), Settings(micrographs=2, particles=12, size=512, frames=4, dose=20.0), print)
 """
 STATUS = {"0": "running", "1": "scheduled", "2": "succeeded", "3": "failed", "4": "aborted"}
 
@@ -137,10 +137,10 @@ def particles(project: Project) -> str:
             file.set_data(stack.astype(np.float32))
             file.voxel_size = 10.0
     optics = ["rlnOpticsGroupName", "rlnOpticsGroup", "rlnImagePixelSize", "rlnImageSize", "rlnImageDimensionality"]
+    optics += ["rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"]
     text = "\ndata_optics\n\nloop_\n" + "".join(f"_{label} #{n}\n" for n, label in enumerate(optics, 1))
-    text += (
-        "one 1 10.0 32 2\n\n\ndata_particles\n\nloop_\n_rlnImageName #1\n_rlnMicrographName #2\n_rlnOpticsGroup #3\n"
-    )
+    text += "one 1 10.0 32 2 300 2.7 0.1\n\n\ndata_particles\n\nloop_\n"
+        "_rlnImageName #1\n_rlnMicrographName #2\n_rlnOpticsGroup #3\n"
     text += "".join(f"{n:06d}@Particles/{s}.mrcs Mics/{s}.mrc 1\n" for s in "ab" for n in range(1, 31))
     (folder / "particles.star").write_text(text + "\n")
     return "Particles/particles.star"

@@ -39,9 +39,12 @@ def test_a_job_runs_elsewhere_and_relion_sees_success(project: Any) -> None:
 
 
 def test_a_failed_command_shows_failed(project: Any, particles: str) -> None:
-    folder = project.run("Class2D", class2d(particles, 1) + ";particle_diameter == 9000")
+    path = project.root / particles
+    path.write_text(path.read_text().replace("rlnVoltage", "rlnOther"))
+    folder = project.run("Class2D", class2d(particles, 1))
     assert project.statuses()[folder] == "failed"
-    assert project.text(f"{folder}run.err") != ""
+    assert "rlnVoltage" in project.text(f"{folder}run.err")
+    assert project.text(f"{folder}run.err").count("cryoburst: ") == 1
 
 
 def test_a_job_that_cannot_be_sent_does_not_stay_running_for_ever(project: Any, particles: str) -> None:

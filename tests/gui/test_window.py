@@ -1,12 +1,12 @@
 """RELION's real window under Xvfb, driven by mouse: Run sends the job away, and the window shows how it goes.
 
-Positions are those of RELION 3.1.3's 800x800 window in the corner of the screen. What a list holds is judged by its ink.
+Positions are those of RELION 3.1.3's 800x800 window in the corner of the screen. A list is judged by its ink.
 """
 
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +37,8 @@ class Window:
             stdout=self.log,
             stderr=self.log,
         )
-        self._until(lambda: self.process.poll() is not None or "RELION" in self._names(), "the window")
-        self._until(lambda: float(self._screen()[400:700, 14:250].mean()) > 200, "the window's lists")
+        self.wait(lambda: self.process.poll() is not None or "RELION" in self._names(), "the window")
+        self.wait(lambda: float(self._screen()[400:700, 14:250].mean()) > 200, "the window's lists")
 
     def click(self, place: tuple[int, int]) -> None:
         """Press the left button at a place."""
@@ -63,7 +63,7 @@ class Window:
 
     def until(self, what: str, seconds: float = 60) -> None:
         """Wait until a list has a line."""
-        self._until(lambda: self.shows(what), f"a line among the {what} jobs", seconds)
+        self.wait(lambda: self.shows(what), f"a line among the {what} jobs", seconds)
 
     def picture(self, path: Path) -> None:
         """Keep what the screen shows."""
@@ -95,7 +95,8 @@ class Window:
         )
         return done.stdout
 
-    def _until(self, done: Any, what: str, seconds: float = 30) -> None:
+    def wait(self, done: Callable[[], bool], what: str, seconds: float = 30) -> None:
+        """Wait for a thing that the screen shows; keep a picture when it does not come."""
         end = time.monotonic() + seconds
         while not done():
             if time.monotonic() > end:
@@ -145,23 +146,22 @@ def test_run_sends_the_job_and_the_window_shows_it_running_then_finished(project
     window.click(RUN)
     window.until("running", 10)
     window.picture(project.root.parent / "running.png")
-    window._until(lambda: not window.shows("running"), "the end of the job", 60)
+    window.wait(lambda: not window.shows("running"), "the end of the job", 60)
     window.picture(project.root.parent / "finished.png")
     assert project.statuses()[folder] == "succeeded"
     assert not window.red("finished")
     assert "Submitted run 2" in (project.root.parent / "window.log").read_text()
 
 
-def test_a_failed_command_is_red_in_the_window(project: Any, particles: str, open_window: Any) -> None:
-    (project.root / "Particles/b.mrcs").write_bytes(b"")
-    folder = project.add(
-        "Class2D",
-        f"fn_img == {particles};do_ctf_correction == No;nr_classes == 2;nr_iter == 1;particle_diameter == 250",
-    )
+def test_a_job_that_cannot_be_sent_is_red_in_the_window(project: Any, open_window: Any) -> None:
+    movies = project.run("Import", "fn_in_raw == Movies/*.mrcs;angpix == 3.0")
+    folder = project.add("MotionCorr", f"input_star_mics == {movies}movies.star")
+    (project.root / "Movies").unlink()
     window = open_window()
+    assert not window.red("finished")
     window.click(SCHEDULED)
     window.click(RUN)
-    window.until("finished", 30)
+    window.wait(lambda: window.red("finished"), "a red line among the finished jobs")
     assert project.statuses()[folder] == "failed"
-    assert window.red("finished")
+    assert "Movies/mic_001.mrcs" in project.text(f"{folder}run.err")
     window.picture(project.root.parent / "failed_job.png")

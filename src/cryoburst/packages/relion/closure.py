@@ -62,6 +62,17 @@ class Line:
         """The path of an option that the program can't do without, added as an input. Raises BadInput."""
         return self.files.add(self.need_word(option), self.by(option))
 
+    def follow_input(self, *labels: str) -> None:
+        """Add what ``--i`` names: the files of a STAR file's columns, or, as RELION allows, of a wildcard."""
+        value = self.need_word("i")
+        if value.endswith(".star"):
+            self.follow(self.need("i"), *labels)
+            return
+        if not (names := expand(value, self.files.project, self.by("i"))):
+            raise BadInput(f"no file matches {value}", where=self.by("i"))
+        for name in names:
+            self.files.add(name, self.by("i"))
+
     def take(self, *options: str) -> None:
         """Add the files of these options, where given."""
         for option in options:

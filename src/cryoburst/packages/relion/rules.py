@@ -29,12 +29,15 @@ def import_(line: Line) -> None:
 
 def motioncorr(line: Line) -> None:
     """Movies, gain and defects."""
-    line.follow(line.need("i"), "rlnMicrographMovieName")
+    line.follow_input("rlnMicrographMovieName")
     line.take("gainref", "gain", "defect_file")
 
 
 def ctffind(line: Line) -> None:
     """Power spectra with --use_given_ps, else micrographs; nothing else that the STAR file names."""
+    if not line.need_word("i").endswith(".star"):
+        line.follow_input()
+        return
     source = line.need("i")
     labels = line.summary(source, ("rlnTomoTiltSeriesStarFile",)).labels
     stars = line.follow(source, "rlnTomoTiltSeriesStarFile") if "rlnTomoTiltSeriesStarFile" in labels else [source]
@@ -49,7 +52,7 @@ def ctffind(line: Line) -> None:
 
 def autopick(line: Line) -> None:
     """Micrographs, and references where picking uses them."""
-    line.follow(line.need("i"), "rlnMicrographName")
+    line.follow_input("rlnMicrographName")
     line.take("topaz_model", "topaz_train_picks", "topaz_train_parts")
     references(line, "ref")
     if (parts := line.get("topaz_train_parts")) or (parts := line.get("topaz_train_picks")):
