@@ -128,3 +128,20 @@ def test_default_set_is_as_large_as_it_says(tiny: Path) -> None:
     files = sum(len(data) for name, data in contents(tiny).items() if not name.endswith(".star"))
     assert TINY.bytes == pytest.approx(files, abs=5000)
     assert Settings().bytes < 200e6
+
+
+def test_preferred_views_are_a_share_of_the_particles() -> None:
+    from cryoburst.simulate.movie import VIEW_SPREAD, VIEWS, _orientation
+    from cryoburst.simulate.optics import rotation
+
+    random = np.random.default_rng(0)
+    axes = np.array([rotation(rot, tilt, 0)[2] for rot, tilt in VIEWS])
+
+    def near(preferred: float) -> float:
+        scene = replace(TINY, preferred=preferred).scene
+        seen = np.array([rotation(*_orientation(scene, random))[2] for _ in range(400)])
+        return float(np.mean((seen @ axes.T).max(axis=1) > np.cos(np.deg2rad(3 * VIEW_SPREAD))))
+
+    # Seven caps of 15° cover 12 % of the sphere.
+    assert near(0.0) == pytest.approx(0.12, abs=0.06)
+    assert near(0.7) == pytest.approx(0.7 + 0.3 * 0.12, abs=0.06)

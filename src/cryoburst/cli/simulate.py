@@ -21,6 +21,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dose", type=float, default=36.0, help="e⁻/Å² per movie (%(default)s)")
     parser.add_argument("--voltage", type=float, default=300.0, help="kV (%(default)s)")
     parser.add_argument("--cs", type=float, default=2.7, help="spherical aberration, mm (%(default)s)")
+    parser.add_argument(
+        "--preferred", type=float, default=0.0, help="share of particles in 7 views, 0 to 1 (%(default)s)"
+    )
     parser.add_argument("--force", action="store_true", help="write more than 300 MB")
 
 
@@ -38,6 +41,7 @@ def run(options: argparse.Namespace) -> int:
         dose=options.dose,
         voltage=options.voltage,
         aberration=options.cs,
+        preferred=options.preferred,
         force=options.force,
     )
     write(options.folder, settings, lambda line: print(line, file=sys.stdout, flush=True))

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from cryoburst.simulate.dataset import Settings
 
-# 1,200 particles in 20 movies: class averages at 17 to 20 Å, and a map at the box's limit with --full.
-DATA = Settings(micrographs=16, particles=60)
+# 960 particles, most of them in seven views, as at an air-water interface: each view makes a sharp class average.
+DATA = Settings(micrographs=16, particles=60, preferred=0.7)
 DIAMETER = 320  # Å, the specimen's largest extent
 BOX, SMALL = 120, 64  # pixels: the box in the micrograph (360 Å) and what it is scaled down to (5.6 Å per pixel)
 LAST_2D = 20  # iterations of Class2D
@@ -21,19 +21,19 @@ VOLUME = 3.2e6  # Å³ that the mask starts from: 2.3 MDa of ribosome, a bit mor
 class Step:
     """One job. kind: RELION's name of the job type; number: its number, where relion_pipeliner does not know the name.
 
-    limit: seconds after which the demo gives up.
+    limit: seconds after which the demo gives up; generous, for a computer may be busy with other things.
     """
 
     name: str
     kind: str
     options: dict[str, str] = field(default_factory=dict)
-    limit: int = 600
+    limit: int = 1800
     number: int | None = None
     full: bool = False
 
 
 STEPS = (
-    Step("import", "Import", {"fn_in_raw": "Movies/*.mrcs", "angpix": f"{DATA.pixel_size}"}, limit=120),
+    Step("import", "Import", {"fn_in_raw": "Movies/*.mrcs", "angpix": f"{DATA.pixel_size}"}, limit=300),
     Step(
         "motion",
         "MotionCorr",
@@ -87,12 +87,12 @@ STEPS = (
         "Class2D",
         {
             "fn_img": "{extract}particles.star",
-            "nr_classes": "12",
+            "nr_classes": "16",
             "nr_iter": f"{LAST_2D}",
             "particle_diameter": f"{DIAMETER}",
-            "psi_sampling": "8",
-            "offset_range": "4",
-            "offset_step": "2",
+            "psi_sampling": "6",
+            "offset_range": "3",
+            "offset_step": "1",
             "do_preread_images": "Yes",
             "nr_threads": "2",
         },
@@ -135,7 +135,7 @@ STEPS = (
             "nr_mpi": "3",
             "nr_threads": "1",
         },
-        limit=1800,
+        limit=7200,
         full=True,
     ),
     Step(

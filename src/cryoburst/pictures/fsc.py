@@ -46,13 +46,9 @@ def draw(star: Path, path: Path, truth: Comparison | None = None) -> Path:
             axes.axhline(AGREE, color=PALE, lw=1.2)
             axes.text(frequency[-1], AGREE, f" {AGREE}", color=GREY, va="center")
             axes.plot(truth.frequency, truth.fsc, color=ORANGE, lw=2.2, label="map against the truth")
-            axes.plot(
-                1 / truth.resolution,
-                np.interp(1 / truth.resolution, truth.frequency, truth.fsc),
-                "o",
-                color=ORANGE,
-                ms=8,
-            )
+            if truth.fsc[-1] < AGREE:
+                here = np.interp(1 / truth.resolution, truth.frequency, truth.fsc)
+                axes.plot(1 / truth.resolution, here, "o", color=ORANGE, ms=8)
         ticks = [a for a in (50, 30, 20, 15, 12, 10, 8, 7, 6, 5, 4, 3) if 1 / a <= frequency[-1]]
         axes.set_xticks([1 / a for a in ticks], [f"{a}" for a in ticks])
         axes.set_xlim(0, frequency[-1])

@@ -33,7 +33,10 @@ NAME = "mic_{:03d}"
 
 @dataclass(frozen=True)
 class Settings:
-    """What to simulate. size in pixels, pixel_size in Å, dose in e⁻/Å² for the whole movie, voltage in kV, Cs in mm."""
+    """What to simulate. size in pixels, pixel_size in Å, dose in e⁻/Å² for the whole movie, voltage in kV, Cs in mm.
+
+    preferred: share of the particles that lie in one of seven views (see `movie.VIEWS`), the others being uniform.
+    """
 
     micrographs: int = 16
     particles: int = 60
@@ -45,6 +48,7 @@ class Settings:
     voltage: float = 300.0
     aberration: float = 2.7
     amplitude_contrast: float = 0.1
+    preferred: float = 0.0
     force: bool = False
 
     @property
@@ -60,7 +64,7 @@ class Settings:
         """The part that a micrograph is made with."""
         optics = Optics(self.voltage, self.aberration, self.amplitude_contrast)
         exposure = self.dose / self.frames
-        return Scene(optics, self.size, self.frames, self.pixel_size, exposure, self.particles)
+        return Scene(optics, self.size, self.frames, self.pixel_size, exposure, self.particles, self.preferred)
 
     def check(self) -> None:
         """Raise BadInput where the numbers make no data set, or one of more than LARGEST bytes without `force`."""
@@ -73,6 +77,8 @@ class Settings:
             ("pixel size", self.pixel_size, 1.0, 6.0),
             ("dose", self.dose, 0.1, 200),
             ("voltage", self.voltage, 80, 400),
+            ("spherical aberration", self.aberration, 0, 10),
+            ("preferred share", self.preferred, 0, 1),
         )
         for name, value, low, high in limits:
             if not low <= value <= high:

@@ -16,12 +16,19 @@ ICE_NOISE = 0.02  # rad per pixel of 3 Å: fluctuation of the ice's phase; carri
 HEIGHT_SPREAD = 150.0  # Å, particles sit at different heights in the ice
 CLOSEST = 285.0  # Å between centres
 FIELD_AROUND = 384.0  # Å: the CTF is applied to a particle in a field of this much each way, for its rings are wide
+# Directions (rot, tilt in degrees) that particles prefer where they are told to, as at the air-water interface: spread
+# evenly over the sphere by the golden angle, each with its own particles' scatter.
+VIEWS = tuple(((137.508 * i) % 360 - 180, float(np.rad2deg(np.arccos(1 - (2 * i + 1) / 7)))) for i in range(7))
+VIEW_SPREAD = 5.0  # degrees
 MOST_COUNTS = 127  # of a signed byte, MRC mode 0
 
 
 @dataclass(frozen=True)
 class Scene:
-    """What a micrograph is made with. exposure in e⁻/Å² per frame; defocus range and drift in Å."""
+    """What a micrograph is made with. exposure in e⁻/Å² per frame; defocus range and drift in Å.
+
+    preferred: share of the particles that lie in one of VIEWS; the others' orientations are uniform.
+    """
 
     optics: Optics
     size: int
@@ -29,6 +36,7 @@ class Scene:
     pixel_size: float
     exposure: float
     particles: int
+    preferred: float = 0.0
     defocus: tuple[float, float] = (8000.0, 20000.0)
     astigmatism: tuple[float, float] = (100.0, 500.0)
     drift: tuple[float, float] = (9.0, 24.0)
@@ -74,6 +82,17 @@ def _positions(scene: Scene, random: np.random.Generator) -> Array:
         if not len(found) or np.min(np.sum((found - candidate) ** 2, axis=1)) > nearest:
             found = np.vstack([found, candidate])
     return found
+
+
+def _orientation(scene: Scene, random: np.random.Generator) -> tuple[float, float, float]:
+    """Random rot, tilt, psi in degrees."""
+    rot, psi = random.uniform(-180, 180, 2)
+    tilt = np.rad2deg(np.arccos(random.uniform(-1, 1)))
+    if random.uniform() < scene.preferred:
+        rot, tilt = VIEWS[random.integers(len(VIEWS))]
+        tilt = abs(tilt + random.normal(0, VIEW_SPREAD))
+        rot += random.normal(0, VIEW_SPREAD) / np.sin(np.deg2rad(tilt))
+    return float(rot), float(tilt), float(psi)
 
 
 def _drift(scene: Scene, random: np.random.Generator) -> tuple[Array, Array]:
@@ -132,11 +151,10 @@ def make(scene: Scene, projector: Projector, response: NDArray[np.float32], rand
     signal = np.zeros((scene.frames, wide, wide), np.float32)
     particles: list[Particle] = []
     for centre in centres:
-        rot, psi = random.uniform(-180, 180, 2)
-        tilt = float(np.rad2deg(np.arccos(random.uniform(-1, 1))))
+        rot, tilt, psi = _orientation(scene, random)
         height = float(random.normal(0, HEIGHT_SPREAD))
         own = Defocus(defocus.u + height, defocus.v + height, defocus.azimuth)
-        particles.append(Particle(float(centre[0]), float(centre[1]), float(rot), tilt, float(psi), own))
+        particles.append(Particle(float(centre[0]), float(centre[1]), rot, tilt, psi, own))
         image = np.pad(scene.optics.interaction * projector.project(rotation(rot, tilt, psi)), margin)
         spectrum = np.fft.rfft2(image) * contrast_transfer(scene.optics, own, field, pixel, ENVELOPE_B)
         spectrum = spectrum.astype(np.complex64)
