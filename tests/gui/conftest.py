@@ -140,7 +140,7 @@ def particles(project: Project) -> str:
     optics += ["rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast"]
     text = "\ndata_optics\n\nloop_\n" + "".join(f"_{label} #{n}\n" for n, label in enumerate(optics, 1))
     text += "one 1 10.0 32 2 300 2.7 0.1\n\n\ndata_particles\n\nloop_\n"
-        "_rlnImageName #1\n_rlnMicrographName #2\n_rlnOpticsGroup #3\n"
+    text += "_rlnImageName #1\n_rlnMicrographName #2\n_rlnOpticsGroup #3\n"
     text += "".join(f"{n:06d}@Particles/{s}.mrcs Mics/{s}.mrc 1\n" for s in "ab" for n in range(1, 31))
     (folder / "particles.star").write_text(text + "\n")
     return "Particles/particles.star"

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -201,7 +200,7 @@ def empty_project(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def relion_project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+def relion_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project with every job of the demo, run by RELION 3.1.3 under strace."""
     base = tmp_path_factory.mktemp("relion")
     data, root, logs = base / "data", base / "project", base / "logs"

@@ -5,7 +5,7 @@ import re
 from cryoburst.model.job import Job, Progress
 
 ITERATION = re.compile(r"(?:Expectation|Gradient optimisation) iteration\s+(\d+)(?:\s+of\s+(\d+))?")
-BAR = re.compile(r"(\d+|0*)/\s*(\d+|\?{3})\s+(sec|min|hrs)\s*(\.*)")
+BAR = re.compile(r"[\d.]+/\s*(?:[\d.]+|\?{3})\s+(?:sec|min|hrs)\s*(\.*)")
 WIDTH = 60  # dots of a whole bar (RELION's src/time.cpp)
 
 
@@ -17,5 +17,5 @@ def progress(job: Job, log: str) -> Progress | None:
     bars = BAR.findall(log)
     if not bars:
         return None
-    dots = len(bars[-1][3])
+    dots = len(bars[-1])
     return Progress(min(100, round(100 * dots / WIDTH)), 100, "percent")

@@ -76,14 +76,14 @@ def summary(path: Path, name: str, labels: Collection[str]) -> Summary:
 
 
 def _decode_all(values: dict[bytes, None], label: str, path: Path, name: str) -> list[str]:
-    result: list[str] = []
+    result: dict[str, None] = {}
     for value in values:
         try:
-            result.append(value.removeprefix(b"@").decode())
+            result[value.removeprefix(b"@").decode()] = None
         except UnicodeDecodeError:
             line = next((n for n, text in _numbered(path) if value in text), 0)
             raise BadInput(f"line {line}, column {label}: the value is not UTF-8 text", where=name) from None
-    return result
+    return list(result)
 
 
 def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
