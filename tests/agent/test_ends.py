@@ -93,14 +93,18 @@ def test_a_program_that_does_not_listen_is_ended(stage: Stage) -> None:
 
 
 def test_a_stop_while_the_inputs_come(stage: Stage) -> None:
-    stage.input("a", b"1")
+    for number in range(8):
+        stage.input(f"{JOB}{number}", b"%d" % number)
     stage.spec(f"echo 1 > {JOB}x")
-    stage.stop()
     stage.fault.write_text("slow")
-    assert stage.end(stage.start())[0] == 0
+    agent = stage.start()
+    wait_for(lambda: stage.job.exists() and list(stage.job.iterdir()))
+    stage.stop()
+    assert stage.end(agent)[0] == 0
     assert (stage.exit.ended, stage.exit.code) == ("aborted", None)
     assert stage.exit.sentence == "the job was stopped before its command began"
-    assert stage.outputs() == {}
+    assert stage.outputs() == {}  # what was staged into the job folder is no output
+    assert (stage.manifest.outputs, stage.manifest.outside) == ([], [])
 
 
 def test_the_deadline(stage: Stage) -> None:

@@ -49,8 +49,11 @@ class Attempt:
         """Send all that is whole, then the manifest, then exit.json. Raises the store's error when it never answers."""
         self.pulse.step = "outputs"
         torn = {path for path in end.torn if path.startswith(self.job) and path not in self.outputs.ignored}
-        self._send_rest(torn)
-        present = {path for path in map(self.place.relative, files.walk(self.folder)) if path is not None}
+        ran = self.pulse.command_started is not None  # before the command, all there is was staged in
+        if ran:
+            self._send_rest(torn)
+        found = files.walk(self.folder) if ran else ()
+        present = {path for path in map(self.place.relative, found) if path is not None}
         torn &= present
         sentence = end.sentence
         if torn:
@@ -63,7 +66,7 @@ class Attempt:
         except StoreError:
             sentence += "; the end of the log could not be sent"
         if not unsent:
-            outside = files.outside(self.place, self.job, self.outputs.staged)
+            outside = files.outside(self.place, self.job, self.outputs.staged) if ran else []
             outside += [*self.outputs.left.values(), *(f"{path} (may be half-written)" for path in sorted(torn))]
             manifest = Manifest(self.outputs.listing(present), outside)
             self.patience.insist(lambda: self.prefix.write("manifest.json", manifest))
@@ -74,7 +77,7 @@ class Attempt:
             sentence=sentence,
             command_seconds=self.command_seconds,
             log=self.pulse.log_sizes(),
-            markers=self._markers(),
+            markers=self._markers() if ran else [],
         )
         self.patience.insist(lambda: self.prefix.write("exit.json", exit_))
 

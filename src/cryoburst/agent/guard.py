@@ -44,8 +44,6 @@ def finish(store: Store, key: str, root: str, token: str, pace: Pace) -> None:
         attempt.command_seconds = last - began
         attempt.pulse.command_started = began
         torn |= {str(path) for path in command["writing"]} | _changed_since(attempt, last)
-    else:
-        torn |= {path for path in map(place.relative, files.walk(attempt.folder)) if path}  # staged in, perhaps half
     attempt.pulse.start()
     attempt.finish(Ended("killed", sentence, None, torn))
 
