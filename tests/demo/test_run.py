@@ -28,7 +28,7 @@ if words[0] in ("--addJob", "--addJobFromStar"):
     rows = "".join(f"{{job}} None 1 0\\n" for job in jobs)
     pipeline.write_text("data_pipeline_processes\\n\\nloop_\\n_rlnPipeLineProcessName #1\\n"
         "_rlnPipeLineProcessAlias #2\\n_rlnPipeLineProcessType #3\\n_rlnPipeLineProcessStatus #4\\n" + rows + "\\n")
-else:
+elif words[0] == "--RunJobs":
     folder = pathlib.Path(words[1])
     folder.mkdir(parents=True)
     if os.environ.get("STAND_IN") == words[1]:
@@ -124,6 +124,27 @@ def test_a_job_that_never_ends_is_given_up_and_leaves_no_lock(relion: Path, monk
     with pytest.raises(JobFailed, match="did not end within 1 s"):
         project.run(job, 1)
     assert not (relion / "p/.relion_lock").exists()
+
+
+def test_a_job_that_an_interrupted_demo_left_running_is_waited_for(relion: Path) -> None:
+    project = Project(relion / "p", {})
+    folder = relion / "p/Import/job001"
+    folder.mkdir(parents=True)
+    project.make()
+    (folder / "run_submit.script").touch()
+    assert project.under_way("Import/job001/")
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 3:
+            (folder / "RELION_JOB_EXIT_SUCCESS").touch()
+
+    project.wait("Import/job001/", 10, sleep)
+    assert len(waits) == 3
+    (folder / "RELION_JOB_EXIT_SUCCESS").unlink()
+    with pytest.raises(JobFailed, match="did not end within 2 s"):
+        project.wait("Import/job001/", 2, lambda seconds: None)
 
 
 def test_job_types_unknown_to_the_pipeliner_go_by_number(relion: Path) -> None:

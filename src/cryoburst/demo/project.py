@@ -5,7 +5,8 @@ Every call of a RELION program has a time limit. A job's end is read from its ma
 
 import os
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -75,6 +76,24 @@ class Project:
             self._unlock()
             advice = f"read {job}run.out and {job}run.err in {self.folder}"
             raise JobFailed(f"{job} did not end within {limit} s", advice=advice) from error
+        if not self.succeeded(job):
+            raise JobFailed(f"{job} did not succeed", where=str(self.folder), advice=self._last_words(job))
+
+    def under_way(self, job: str) -> bool:
+        """Whether the job was submitted and has not ended, as far as its folder tells."""
+        folder = self.folder / job
+        ended = any((folder / marker).exists() for marker in (SUCCESS, FAILURE, ABORTED))
+        return (folder / "run_submit.script").exists() and not ended
+
+    def wait(self, job: str, limit: int, sleep: Callable[[float], None] = time.sleep) -> None:
+        """Wait for the end of a job that an earlier call submitted; JobFailed as in `run`."""
+        for _ in range(limit):
+            if not self.under_way(job):
+                break
+            sleep(1)
+        else:
+            raise JobFailed(f"{job} did not end within {limit} s", advice=f"read {job}run.err in {self.folder}")
+        self._call("--check_job_completion")
         if not self.succeeded(job):
             raise JobFailed(f"{job} did not succeed", where=str(self.folder), advice=self._last_words(job))
 

@@ -71,6 +71,11 @@ def demo(
         if job and project.succeeded(job):
             say(f"{job} is there already")
             continue
+        if job and project.under_way(job):
+            say(f"{job} is under way ...")
+            project.wait(job, step.limit)
+            say(f"{job} succeeded")
+            continue
         _carry_out(project, step, record, say, clock)
     return record
 
