@@ -94,7 +94,8 @@ echo done > Class2D/job003/note
 
 
 def test_job_folder_without_a_script_of_ours_takes_the_last_command_of_note_txt(empty_project: Path) -> None:
-    head = "data_job\n_rlnJobType 8\n\ndata_joboptions_values\nloop_\n_rlnJobOptionVariable\n_rlnJobOptionValue\nnr_mpi 3\n"
+    head = "data_job\n_rlnJobType 8\n\ndata_joboptions_values\nloop_\n"
+    head += "_rlnJobOptionVariable\n_rlnJobOptionValue\nnr_mpi 3\n"
     target = make(empty_project, [REFINE], head, processes=3)
     (empty_project / target).write_text("#!/bin/csh\n#$ -q some_other_queue\n")
     (empty_project / "Class2D/job003/note.txt").write_text(NOTE)

@@ -86,21 +86,20 @@ class Line:
             return star.Summary({}, set(), {})
         return star.summary(self.files.project / path, path, labels)
 
-    def follow(self, path: str, *labels: str, required: bool = True) -> list[str]:
-        """Add every file that these columns of a STAR file name. Raises BadInput when a required column is absent."""
-        found = self.summary(path, labels)
+    def follow(self, path: str, *labels: str, optional: tuple[str, ...] = (), required: bool = True) -> list[str]:
+        """Add every file that these columns of a STAR file name, in one pass over it.
+
+        Raises BadInput when a required column is absent or has no value; ``optional`` ones may be.
+        """
+        found = self.summary(path, (*labels, *optional))
         names: list[str] = []
-        for label in labels:
-            if label not in found.values:
-                if required and found.rows and any(found.rows.values()):
+        for label in (*labels, *optional):
+            values = found.values.get(label, [])
+            if required and label in labels and found.rows and not values:
+                if any(found.rows.values()) and label not in found.labels:
                     raise BadInput(f"column {label} is missing, which {self.name} reads", where=path)
-                if required and found.rows:
-                    raise BadInput(f"it has no rows: {self.name} would have nothing to do", where=path)
-                continue
-            if required and not found.values[label] and found.rows:
                 raise BadInput(f"it has no rows: {self.name} would have nothing to do", where=path)
-            values = [value for value in found.values[label] if value not in NONE]
-            names.extend(self.files.add(image(value), f"{path}, column {label}") for value in values)
+            names.extend(self.files.add(image(v), f"{path}, column {label}") for v in values if v not in NONE)
         return names
 
 

@@ -139,12 +139,14 @@ def _listed_coordinates(line: Line) -> Callable[[str], str]:
     return lambda micrograph: pairs.get(micrograph, "")
 
 
-def particles(line: Line, path: str) -> None:
-    """Stacks of a particle list; never the micrographs that it names. 3D CTF images of subtomograms too."""
+def particles(line: Line, path: str, *more: str) -> None:
+    """Stacks of a particle list; never the micrographs that it names. 3D CTF images of subtomograms too.
+
+    ``more`` are further columns to follow in the same pass.
+    """
     if not path.endswith(".star"):
         return
-    line.follow(path, "rlnImageName")
-    line.follow(path, "rlnCtfImage", required=False)
+    line.follow(path, "rlnImageName", optional=("rlnCtfImage", *more))
 
 
 def refine(line: Line) -> None:
@@ -217,8 +219,7 @@ def reference_maps(line: Line) -> None:
 
 def ctf_refine(line: Line) -> None:
     """Stacks, half maps, mask, and the detector's MTF."""
-    particles(line, line.need("i"))
-    line.follow(line.get("i"), "rlnMtfFileName", required=False)
+    particles(line, line.need("i"), "rlnMtfFileName")
     reference_maps(line)
 
 
