@@ -1,0 +1,73 @@
+"""A package for tests: a job is ``Script/jobNNN/job.sh`` in a folder with a ``script.project``; bash runs it as it is.
+
+``# input PATH`` in the script names an input. The markers are DONE, FAILED and ABORTED; ABORT asks for the end.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import ClassVar
+
+from cryoburst.model.documents import Exit
+from cryoburst.model.errors import BadInput
+from cryoburst.model.job import Input, Job, Progress, Verdict
+
+MARKERS = {"succeeded": "DONE", "failed": "FAILED", "aborted": "ABORTED"}
+ENTRY_POINT = "[cryoburst.packages]\nscript = script_package:Script\n"
+
+
+class Script:
+    """See the module."""
+
+    name = "script"
+    environment: ClassVar[dict[str, str]] = {}
+    abort_file = ""
+    logs = ("out.log", "err.log")
+
+    def read_job(self, target: Path, cwd: Path) -> Job:
+        """The job of a folder or of its job.sh."""
+        path = cwd / target
+        folder = path if path.is_dir() else path.parent
+        project = folder.parent.parent
+        if not (project / "script.project").is_file() or not (folder / "job.sh").is_file():
+            raise BadInput("not a script job", where=str(target))
+        name = folder.relative_to(project).as_posix() + "/"
+        return Job("script", "script", project, name, (folder / "job.sh").read_text())
+
+    def inputs(self, job: Job) -> list[Input]:
+        """The files after ``# input``."""
+        found: list[Input] = []
+        for path in re.findall(r"^# input (\S+)$", job.script, re.MULTILINE):
+            source = job.project / path
+            if not source.is_file():
+                raise BadInput("an input is missing", where=path)
+            stat = source.stat()
+            found.append(Input(path, source, stat.st_size, stat.st_mtime_ns, stat.st_ino))
+        return found
+
+    def held(self, name: str) -> bool:
+        """Whether it is a marker."""
+        return name in (*MARKERS.values(), "ABORT")
+
+    def progress(self, job: Job, log: str) -> Progress | None:
+        """``step 2 of 5`` in the log."""
+        found = re.findall(r"^step (\d+) of (\d+)$", log, re.MULTILINE)
+        return Progress(int(found[-1][0]), int(found[-1][1]), "step") if found else None
+
+    def verdict(self, job: Job, exit_: Exit, markers: Iterable[str]) -> Verdict:
+        """By the exit code."""
+        return Verdict("succeeded" if exit_.code == 0 else "failed", exit_.sentence)
+
+    def mark(self, project: Path, folder: str, verdict: Verdict) -> None:
+        """Exactly one marker."""
+        self.unmark(project, folder)
+        (project / folder / MARKERS[verdict.outcome]).write_text(verdict.sentence)
+
+    def unmark(self, project: Path, folder: str) -> None:
+        """No marker."""
+        for name in (*MARKERS.values(), "ABORT"):
+            (project / folder / name).unlink(missing_ok=True)
+
+    def abort_wanted(self, project: Path, folder: str) -> bool:
+        """Whether there is an ABORT."""
+        return (project / folder / "ABORT").exists()
