@@ -1,10 +1,15 @@
 """The table at the demo's end."""
 
+import json
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryoburst.demo.report import seconds, show, size
+from cryoburst.demo import report
+from cryoburst.demo.report import runs, seconds, show, size
+from cryoburst.model.errors import BadInput
 
 
 @pytest.mark.parametrize(
@@ -18,6 +23,23 @@ def test_sizes(count: float, words: str) -> None:
 @pytest.mark.parametrize("nothing", [None, "", "x"])
 def test_what_is_not_known_is_left_empty(nothing: object) -> None:
     assert size(nothing) == seconds(nothing) == ""
+
+
+def test_runs_of_other_projects_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "cryoburst"
+    rows = [
+        {"number": n, "job": "Import/job001", "project": f"/data/{name}"} for n, name in ((1, "mine"), (2, "other"))
+    ]
+    program.write_text(f"#!/bin/sh\necho '{json.dumps(rows)}'\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(report, "program", lambda name: str(tmp_path / name))
+    (tmp_path / "mine").mkdir()
+    assert [row["number"] for row in runs(tmp_path / "mine")] == []
+    program.write_text(f"#!/bin/sh\necho '{json.dumps([{**rows[0], 'project': str(tmp_path / 'mine')}, rows[1]])}'\n")
+    assert [row["number"] for row in runs(tmp_path / "mine")] == [1]
+    program.write_text("#!/bin/sh\necho no list\n")
+    with pytest.raises(BadInput, match="gave no list of runs"):
+        runs(tmp_path / "mine")
 
 
 @given(st.integers(0, 10**15))

@@ -16,7 +16,7 @@ SHOWN = "mic_005"  # the micrograph whose pictures are drawn
 
 
 def runs(folder: Path) -> list[dict[str, object]]:
-    """Return what `cryoburst runs --json` says in the project; BadInput when it says nothing that can be read."""
+    """Return what `cryoburst runs --json` says of this project; BadInput when it says nothing that can be read."""
     try:
         done = subprocess.run(
             [program("cryoburst"), "runs", "--json"],
@@ -32,7 +32,7 @@ def runs(folder: Path) -> list[dict[str, object]]:
         raise BadInput("`cryoburst runs --json` gave no list of runs", where=str(error)[:200]) from error
     if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise BadInput("`cryoburst runs --json` gave no list of runs")
-    return rows
+    return [row for row in rows if row.get("project", str(folder)) == str(folder)]
 
 
 def size(count: object) -> str:

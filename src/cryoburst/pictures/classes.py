@@ -9,7 +9,7 @@ from cryoburst.simulate.check import columns, numbers
 from .paper import INK, bare, figure, heading, save, style
 
 
-def draw(model: Path, path: Path, across: int = 6, least: float = 0.01) -> Path:
+def draw(model: Path, path: Path, across: int = 8, least: float = 0.01) -> Path:
     """Draw the classes of a run_itNNN_model.star that hold at least this share of the particles; return the PNG's path.
 
     Under each: share of the particles and the resolution (Å) that RELION estimates.
