@@ -38,8 +38,8 @@ def test_classes_leaves_out_empty_ones(tmp_path: Path) -> None:
     model = tmp_path / "run_it020_model.star"
     labels = "_rlnReferenceImage #1\n_rlnClassDistribution #2\n_rlnEstimatedResolution #3\n"
     model.write_text("data_model_classes\n\nloop_\n" + labels + "\n".join(rows) + "\n\n")
-    narrow = png_size(classes.draw(model, tmp_path / "out" / "classes.png"))
-    taller = png_size(classes.draw(model, tmp_path / "all.png", least=0.0))
+    narrow = png_size(classes.draw(model, tmp_path / "out" / "classes.png", across=6))
+    taller = png_size(classes.draw(model, tmp_path / "all.png", across=6, least=0.0))
     assert narrow[0] == taller[0]
     assert narrow[1] < taller[1]
 
