@@ -14,7 +14,8 @@ from cryoburst.model.errors import BadInput
 from cryoburst.simulate.optics import Array, Optics, phase
 
 from .dialogue import Request
-from .fit import Estimate
+from .fit import Estimate, contrast
+from .spectrum import SECTORS, polar
 
 
 def write(request: Request, found: Estimate, spectrum: Array) -> Path:
@@ -56,32 +57,32 @@ def write(request: Request, found: Estimate, spectrum: Array) -> Path:
 
 
 def diagnostic(request: Request, found: Estimate, spectrum: Array) -> Array:
-    """Return (n, n): the fit's |CTF| in the left half, the spectrum with even background and contrast in the right."""
+    """Return (n, n): the fit's |CTF| in the left half, the spectrum with even background and contrast in the right.
+
+    The spectrum is averaged over arcs of 25°, for noise hides the rings from the eye, not from the fit.
+    """
     size = len(spectrum)
     y, x = np.mgrid[:size, :size] - size // 2
-    ring = np.minimum(np.rint(np.hypot(x, y)).astype(np.intp), size // 2)
-    step = 1 / (size * request.pixel_size)
-    width = max(5, size // 40)
-    count = np.bincount(ring.ravel())
-    mean = np.bincount(ring.ravel(), spectrum.ravel()) / count
-    mean[0] = mean[1]  # the image's mean says nothing
-    level = np.convolve(np.pad(mean, width, mode="edge"), np.ones(2 * width + 1) / (2 * width + 1), mode="valid")
-    flat = _blur(spectrum / level[ring] - 1, max(2, size // 170))
-    spread = np.sqrt(np.bincount(ring.ravel(), flat.ravel() ** 2) / count) + 1e-9
-    shown = np.clip(0.5 + flat / (4 * spread[ring]), 0, 1)
+    radius = np.hypot(x, y)
+    theta = np.arctan2(y, x)
     optics = Optics(request.voltage, request.aberration, request.amplitude_contrast, found.phase_shift)
-    model = np.abs(np.sin(phase(optics, found.defocus.along(np.arctan2(y, x)), (x * x + y * y) * step**2)))
-    model[np.hypot(x, y) * step > 1 / request.search.highest_resolution] = 0
+    bins = polar(spectrum, request.pixel_size)
+    flat = contrast(bins, optics, 0.5 * (found.defocus.u + found.defocus.v))
+    arcs = sum((np.roll(flat, turn, axis=0) for turn in range(-2, 3)), np.zeros_like(flat)) / 5
+    arcs = 0.25 * (np.roll(arcs, 1, axis=1) + 2 * arcs + np.roll(arcs, -1, axis=1))
+    spread = np.sqrt(np.convolve((arcs**2).mean(axis=0), np.ones(25) / 25, mode="same")) + 1e-9
+    rings = np.clip(0.5 + arcs / (3.5 * spread), 0, 1)
+    # Between sectors and rings: linear, so that no edges show. A direction and its opposite are one sector.
+    place = (theta / np.pi + 0.5) * SECTORS - 0.5
+    low = np.floor(place).astype(np.intp)
+    ring = np.minimum(np.rint(radius).astype(np.intp), flat.shape[1] - 1)
+    share = place - low
+    shown = (1 - share) * rings[low % SECTORS, ring] + share * rings[(low + 1) % SECTORS, ring]
+    shown[radius < 1 / (request.search.lowest_resolution * bins.step)] = 0.5
+    shown[radius >= flat.shape[1] - 1] = 0
+    model = np.abs(np.sin(phase(optics, found.defocus.along(theta), radius**2 * bins.step**2)))
+    model[radius * bins.step > 1 / request.search.highest_resolution] = 0
     return np.where(x < 0, model, shown)
-
-
-def _blur(image: Array, reach: int) -> Array:
-    """Gaussian blur with sigma `reach` pixels: rings that noise hides from the eye come out."""
-    weights = np.exp(-0.5 * (np.arange(-3 * reach, 3 * reach + 1) / reach) ** 2)
-    weights /= weights.sum()
-    for axis in (0, 1):
-        image = sum((weight * np.roll(image, i - 3 * reach, axis) for i, weight in enumerate(weights)), np.zeros(()))
-    return image
 
 
 def _write_image(path: Path, data: Array, pixel_size: float) -> None:

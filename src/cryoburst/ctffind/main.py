@@ -27,7 +27,10 @@ def main(arguments: list[str] | None = None) -> int:
     for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ.setdefault(name, "1")
     try:
-        print(estimate(dialogue.read(sys.stdin), options.amplitude_spectrum_input))
+        print(estimate(dialogue.read(sys.stdin), options.amplitude_spectrum_input), flush=True)
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 1
     except UnicodeDecodeError:
         print("cryoburst-ctffind: The dialogue on standard input is not text", file=sys.stderr)
         return 2
