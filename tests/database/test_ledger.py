@@ -157,9 +157,10 @@ def test_a_failed_transaction_changes_nothing(ledger: Ledger) -> None:
 
 
 def test_a_second_opening_migrates_nothing(ledger: Ledger, url: str) -> None:
-    assert ledger.fresh
+    assert not ledger.complete
+    ledger.completed(1.0)
     again = Ledger(url)
-    assert not again.fresh
+    assert again.complete
     again.connection.close()
 
 

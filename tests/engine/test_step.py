@@ -16,7 +16,8 @@ from cryoburst.model.states import RUN_TRANSITIONS, MachineState, RunState, chec
 NOW = 1_000_000.0
 LIMITS = Limits(retry_delays=(30.0, 300.0), boot=600.0, lost=60.0, abort=120.0, settle=30.0)
 RUN = Run(
-    number=1, uid="u", owner="me", project="/p", job="Class2D/job001/", target="Class2D/job001", kind="k", package="relion", script="",
+    number=1, uid="u", owner="me", project="/p", job="Class2D/job001/", target="Class2D/job001", kind="k",
+    package="relion", script="",
     store="s", provider="local", machine="", max_price=None, parts=1, submitted=NOW - 100,
 )  # fmt: skip
 MACHINE = Machine("u-1", "u", 1, "local", "this", 0.0, MachineState.BOOTING, NOW - 50, NOW + 1000)
@@ -31,7 +32,7 @@ def run_in(state: RunState, **changes: object) -> Run:
 
 
 def seen(**changes: object) -> Seen:
-    return replace(Seen(now=NOW), **changes)  # type: ignore[arg-type]
+    return replace(Seen(now=NOW, store_known=True, listed=NOW), **changes)  # type: ignore[arg-type]
 
 
 S = RunState
@@ -164,6 +165,8 @@ def test_reap(
         exit=st.sampled_from([None, EXIT]),
         stop_written=st.sampled_from([None, True, False]),
         machine=st.sampled_from([None, ALIVE, DEAD]),
+        store_known=st.booleans(),
+        listed=st.just(NOW),
         machine_known=st.booleans(),
         news=st.booleans(),
     ),
@@ -179,6 +182,8 @@ def test_every_decision_is_legal_and_unknown_never_ends_a_run(
         assert decision.effect is Effect.NOTHING
         if not saw.machine_known and not stop and decision.state is S.FAILED:
             assert decision.reason == "never_started"
+        if not saw.store_known and not saw.exit and not stop and state in (S.STARTING, S.RUNNING):
+            assert decision.state in (None, S.RUNNING)
     if decision.effect is Effect.CREATE:
         assert state is S.PLACING
 

@@ -51,7 +51,7 @@ def meet(signature: str, when: str) -> None:
         everybody = processes.tagged("CRYOBURST_MACHINE", token)
         for pid in everybody:
             os.kill(pid, signal.SIGSTOP)  # or the timer would see the supervisor's end and start the guard
-        for pid in everybody:
+        for pid in sorted(everybody, key=lambda pid: pid == os.getppid()):  # its end is ours, so it comes last
             os.kill(pid, signal.SIGKILL)
     if harm in ("power", "kill"):
         os.kill(os.getpid(), signal.SIGKILL)

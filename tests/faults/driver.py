@@ -31,12 +31,13 @@ from cryoburst.engine.reconcile import Reconciler
 from cryoburst.engine.world import World
 from cryoburst.model.errors import CryoburstError, ProviderUnavailable, StoreFull, StoreUnavailable
 from cryoburst.model.job import Wishes
+from cryoburst.providers.local import LocalProvider
 from cryoburst.services.house import open_world
 from cryoburst.services.recover import recover
 from cryoburst.services.settings import Settings
 from cryoburst.services.submit import submit
 
-SECONDS = 60.0  # in which any case must end
+SECONDS = 30.0  # in which any case must end
 AT_ONCE = 5
 JOB = "Script/job001/"
 SCRIPT = """# input data/a.bin
@@ -65,7 +66,7 @@ class Hooked:
         self._inner, self._sign, self._hook = inner, sign, hook
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._inner, name)
+        found: Any = getattr(self._inner, name)
         if not callable(found):
             return found
 
@@ -74,7 +75,7 @@ class Hooked:
             if not signature:
                 return found(*given, **named)
             self._hook(signature, "before")
-            result = found(*given, **named)
+            result: Any = found(*given, **named)
             if name == "list":
                 result = list(result)
             self._hook(signature, "after")
@@ -240,7 +241,7 @@ def finisher(place: Place, case: dict[str, Any]) -> None:
 
 def carry(world: World, place: Place) -> None:
     """Tick until nothing is left to do."""
-    reconciler = Reconciler(world, lambda: recover(world, [place.settings.store]))
+    reconciler = Reconciler(world, lambda: recover(world, [place.settings.store]).complete)
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
         try:
@@ -291,7 +292,7 @@ def run(case: dict[str, Any], root: Path) -> dict[str, Any]:
             try:
                 part(place, case)
                 code = 0
-            except BaseException as error:
+            except Exception as error:  # noqa: BLE001 - told by the exit code and the log
                 import traceback
 
                 traceback.print_exc()
@@ -300,6 +301,8 @@ def run(case: dict[str, Any], root: Path) -> dict[str, Any]:
                 sys.stderr.flush()
                 os._exit(code)
         codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    for left in (place.settings.machines).glob("m-*"):  # after a case that went wrong
+        LocalProvider(place.settings.machines).delete(left.name)
     result: dict[str, Any] = {"case": case, "codes": codes, "reached": (root / "reached").exists()}
     for name in ("found", "passed"):
         file = root / f"{name}.json"

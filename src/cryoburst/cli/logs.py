@@ -18,17 +18,18 @@ def run(options: argparse.Namespace) -> int:
     from cryoburst.services import settings as settings_
     from cryoburst.services import watcher
     from cryoburst.services.house import Plugins, open_ledger
-    from cryoburst.services.runs import LOOK, log_path
+    from cryoburst.services.runs import LOOK, log_path, look
 
     settings = settings_.load()
     ledger = open_ledger(settings)
     run = ledger.run(options.number)
     path = log_path(run, Plugins("packages")[run.package].logs[1 if options.err else 0])
-    if not run.state.final:
-        watcher.ensure(settings)
     offset = 0
     while True:
-        final = ledger.run(options.number).state.final
+        now = look(ledger, options.number)
+        final = now is not None and now.state.final
+        if not final:
+            watcher.ensure(settings)
         if path.exists():
             with path.open("rb") as file:
                 file.seek(offset)

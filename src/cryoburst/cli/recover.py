@@ -12,6 +12,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Add what the ledger does not know; exit code 1 when something could not be read."""
     from cryoburst.cli.show_values import print_json
+    from cryoburst.database.ledger import Ledger
     from cryoburst.services import settings as settings_
     from cryoburst.services import watcher
     from cryoburst.services.house import open_world
@@ -19,8 +20,8 @@ def run(options: argparse.Namespace) -> int:
     from cryoburst.services.report import run_values
 
     settings = settings_.load()
+    before = {run.uid for run in Ledger(settings.database).runs()}  # opening the world may recover already
     world = open_world(settings)
-    before = {run.uid for run in world.ledger.runs()} if not world.ledger.fresh else set()
     found = recover(world, [settings.store, *options.store])
     new = [run for run in world.ledger.runs()[::-1] if run.uid not in before]
     if any(not run.state.final for run in world.ledger.runs(unfinished=True)):

@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> int:
     runs.stop(ledger, options.number, "stopped with cryoburst stop", time.time())
     watcher.ensure(settings)
     if options.wait:
-        ended = runs.wait(ledger, options.number)
+        ended = runs.wait(ledger, options.number, ensure=lambda: watcher.ensure(settings))
         print(f"Run {ended.number} {ended.state}")
     else:
         print(f"Stopping run {options.number}")

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
 
         if not options.json:
             print(f"Submitted run {run.number}", flush=True)
-        return follow(world.ledger, run.number, json=options.json)
+        return follow(world.ledger, run.number, lambda: watcher.ensure(settings), json=options.json)
     if options.json:
         from cryoburst.cli.show_values import print_json
         from cryoburst.services.report import run_values

@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections.abc import Callable
 
 from cryoburst.cli.show_values import duration, print_json, progress, size
 from cryoburst.database.ledger import Ledger
@@ -28,18 +29,18 @@ def run(options: argparse.Namespace) -> int:
     ledger = open_ledger(settings)
     if not ledger.run(options.number).state.final:
         watcher.ensure(settings)
-    return follow(ledger, options.number, json=options.json)
+    return follow(ledger, options.number, lambda: watcher.ensure(settings), json=options.json)
 
 
-def follow(ledger: Ledger, number: int, *, json: bool) -> int:
-    """Wait for the end, showing what happens; the exit code."""
+def follow(ledger: Ledger, number: int, ensure: Callable[[], None], *, json: bool) -> int:
+    """Wait for the end, showing what happens; the exit code. ``ensure`` starts the watcher unless one runs."""
     if json:
-        ended = runs.wait(ledger, number)
+        ended = runs.wait(ledger, number, ensure=ensure)
         print_json(run_values(ended, time.time()))
     elif sys.stderr.isatty():
-        ended = _with_bars(ledger, number)
+        ended = _with_bars(ledger, number, ensure)
     else:
-        ended = runs.wait(ledger, number, _Lines())
+        ended = runs.wait(ledger, number, _Lines(), ensure=ensure)
     if not json:
         print(_last_line(ended))
     return 0 if ended.state is RunState.SUCCEEDED else 1
@@ -70,7 +71,7 @@ class _Lines:
         self._last = line
 
 
-def _with_bars(ledger: Ledger, number: int) -> Run:
+def _with_bars(ledger: Ledger, number: int, ensure: Callable[[], None]) -> Run:
     """Bars for bytes on their way and for the program's own count."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -95,4 +96,4 @@ def _with_bars(ledger: Ledger, number: int) -> Run:
                 note = progress({"done": run.done, "total": run.total, "unit": run.unit})
                 bars.update(work, total=run.total or None, completed=run.done, note=note, visible=True)
 
-        return runs.wait(ledger, number, show)
+        return runs.wait(ledger, number, show, ensure=ensure)

@@ -26,7 +26,7 @@ class Ledger:
     def __init__(self, url: str) -> None:
         self.connection = Connection(url)
         try:
-            self.fresh = migrate(self.connection)  # the database was empty: recover may know more
+            migrate(self.connection)
         except BaseException:
             self.connection.close()
             raise
@@ -39,12 +39,29 @@ class Ledger:
         migrate(self.connection)
         return True
 
+    @property
+    def complete(self) -> bool:
+        """Whether everything that is known outside has been read into this database since it was made."""
+        return bool(self.connection.execute("SELECT 1 FROM recovered LIMIT 1"))
+
+    def completed(self, now: float) -> None:
+        """Note that everything outside has been read."""
+        if not self.complete:
+            self.connection.change("INSERT INTO recovered VALUES (?)", [now])
+
     # ------------------------------------------------------------------------------------------------ runs
 
-    def add(self, run: Run) -> Run:
-        """Write a new run; it gets the next free number, or keeps its own when it has one that is free."""
+    def add(self, run: Run, *, alone: bool = False) -> Run:
+        """Write a new run; it gets the next free number, or keeps its own when it has one that is free.
+
+        A run whose uid is there already is returned as it is there. With ``alone``, so is a run that is at work on the
+        same job folder: of two that are added at once, one is.
+        """
         with self.connection.transaction():
             self.connection.lock_table("runs")
+            there = self.run_by_uid(run.uid) or (self.unfinished_of(run.project, run.job) if alone else None)
+            if there is not None:
+                return there
             taken = {
                 row[0] for row in self.connection.execute("SELECT number FROM runs WHERE number = ?", [run.number])
             }

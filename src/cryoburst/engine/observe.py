@@ -27,6 +27,7 @@ class Listings:
 
     machines: dict[str, dict[str, MachineSeen]]
     problems: dict[str, str]
+    taken: float = 0.0  # when the reading began: what was made later may be missing
 
     def find(self, provider: str, token: str) -> tuple[bool, MachineSeen | None]:
         """Whether the provider could be read, and its machine with this token."""
@@ -37,6 +38,7 @@ class Listings:
 def list_machines(world: World, names: Iterable[str]) -> Listings:
     """One listing per provider, concurrently."""
     wanted = sorted(set(names) & set(world.providers))
+    taken = world.clock()
 
     def read(name: str) -> dict[str, MachineSeen] | str:
         try:
@@ -49,6 +51,7 @@ def list_machines(world: World, names: Iterable[str]) -> Listings:
     return Listings(
         machines={name: answer for name, answer in answers.items() if isinstance(answer, dict)},
         problems={name: answer for name, answer in answers.items() if isinstance(answer, str)},
+        taken=taken,
     )
 
 
@@ -65,9 +68,9 @@ class Observer:
     def see(self, run: Run, listings: Listings) -> Seen:
         """What is to be known of a run now. Raises nothing: what can't be read is None."""
         known, machine = listings.find(run.provider, machine_token(run))
-        base = Seen(now=self._world.clock(), machine=machine, machine_known=known)
+        base = Seen(now=self._world.clock(), machine=machine, machine_known=known, listed=listings.taken)
         try:
-            return self._read(run, base)
+            return self._read(run, replace(base, store_known=True))
         except (CryoburstError, OSError):
             return base
 

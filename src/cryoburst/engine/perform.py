@@ -1,19 +1,21 @@
 """Effects that touch a provider or write small documents: each safe to repeat, each after its written intent."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from cryoburst.engine.stage_in import archive_key
 from cryoburst.engine.stage_out import read_spec
 from cryoburst.engine.world import World, closed_key, request_key
 from cryoburst.model import documents
-from cryoburst.model.documents import Closed, Request, Stop
+from cryoburst.model.documents import Closed, Request, Spec, Stop
 from cryoburst.model.errors import BadInput, StoreError
 from cryoburst.model.job import Job, Verdict
 from cryoburst.model.plugins import Boot, MachineRequest, Need, Offer
 from cryoburst.model.reasons import REASONS
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState, RunState
+
+STALE_SPEC = 60.0  # s that a spec may wait for its machine without a new deadline
 
 
 def write_request(world: World, run: Run) -> None:
@@ -52,7 +54,7 @@ def create(world: World, run: Run) -> None:
     """
     token = machine_token(run)
     offer = choose(world, world.job(run), run)
-    spec = read_spec(world, run)
+    spec = _fresh_spec(world, run, token)
     power_off_at = spec.deadline + spec.grace
     intent = Machine(
         token=token,
@@ -75,6 +77,16 @@ def create(world: World, run: Run) -> None:
     made = world.provider(run.provider).create(request)
     world.ledger.change_machine(row, {"state": MachineState.BOOTING, "provider_id": made.id})
     world.ledger.change(run, {"machine": offer.name})
+
+
+def _fresh_spec(world: World, run: Run, token: str) -> Spec:
+    """The spec of this attempt; its walltime begins anew when it waited for a machine that was not asked for yet."""
+    spec, deadline = read_spec(world, run), world.clock() + world.terms.walltime
+    if world.ledger.machine(token) is not None or deadline - spec.deadline < STALE_SPEC:
+        return spec
+    spec = replace(spec, deadline=deadline)
+    world.store(run).put(run.prefix + "spec.json", documents.dump(spec))
+    return spec
 
 
 def machine_token(run: Run) -> str:

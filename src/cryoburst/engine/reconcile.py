@@ -11,7 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from cryoburst.engine import perform, stage_out
 from cryoburst.engine.observe import Listings, Observer, list_machines
-from cryoburst.engine.stage_in import stage_in
+from cryoburst.engine.stage_in import forget_inputs, stage_in
 from cryoburst.engine.step import IDLE, Decision, Effect, Seen, reap, retry, step
 from cryoburst.engine.world import World
 from cryoburst.model.documents import Exit
@@ -36,6 +36,7 @@ log = logging.getLogger("cryoburst")
 WORKERS = 8
 DELETE_AGAIN = 5.0  # s between two requests for the end of the same machine
 SYNC_AGAIN = 5.0  # s after a live sync that failed
+RECOVER_AGAIN = 5.0  # s after a rebuilding that could not read everything
 
 _REASON_OF_ERROR: tuple[tuple[type[Exception], str], ...] = (
     (BadInput, "bad_input"),
@@ -61,7 +62,8 @@ _REASON_OF_EXIT = {
 class Reconciler:
     """Carries runs and machines on. One per process; ``tick`` may be called from one thread."""
 
-    def __init__(self, world: World, recover: Callable[[], object] = lambda: None) -> None:
+    def __init__(self, world: World, recover: Callable[[], bool] = lambda: True) -> None:
+        """``recover`` reads what is known outside into the ledger, and says whether it could read everything."""
         self._world = world
         self._recover = recover
         self._observer = Observer(world)
@@ -79,7 +81,8 @@ class Reconciler:
         world, ledger = self._world, self._world.ledger
         if ledger.reopened():
             log.warning("the database was deleted: rebuilding it from the stores and providers")
-            self._recover()
+            self._not_before.pop("recover", None)
+        self._complete()
         self._busy = {key: future for key, future in self._busy.items() if not future.done()}
         ledger.renew(list(self._holders), world.clock())
         runs = ledger.runs(unfinished=True)
@@ -96,6 +99,13 @@ class Reconciler:
         if finish:
             wait(self._busy.values())
         return len(runs) + len(ledger.machines())
+
+    def _complete(self) -> None:
+        """Rebuild the ledger when that was never brought to its end."""
+        now = self._world.clock()
+        if not self._world.ledger.complete and now >= self._not_before.get("recover", 0.0):
+            self._not_before["recover"] = now + RECOVER_AGAIN
+            self._recover()
 
     def close(self) -> None:
         """Wait for what was begun and let the threads go."""
@@ -168,6 +178,7 @@ class Reconciler:
             case Effect.SYNC:
                 assert seen.heartbeat is not None
                 changes = stage_out.sync(world, run, self._observer.spec(run), seen.heartbeat)
+                changes |= {"reason": "", "detail": ""}  # what held it up is over
                 self._apply(run, Decision(changes=changes), holder)
                 return False  # the next look is the next tick's: the machine may write faster than we read
             case _:
@@ -214,6 +225,8 @@ class Reconciler:
             if note not in {e.text for e in world.ledger.events(run.uid)}:
                 world.ledger.event(run.uid, world.clock(), note)
         reason = _REASON_OF_EXIT.get(seen.ended, "")
+        if reason == "inputs_lost":
+            forget_inputs(world, run, spec)
         if run.stop_wanted or seen.ended == "aborted":
             return self._end(run, seen, changes, RunState.STOPPED, "aborted", run.stop_wanted or seen.sentence)
         if reason in ("refused", "deadline"):
@@ -289,18 +302,19 @@ class Reconciler:
                 row = self._world.ledger.machine(seen.token)
                 if row is not None and row.state is MachineState.GONE:
                     self._world.ledger.change_machine(row, {"state": MachineState.DELETING})
-                elif row is None:
-                    self._recover()  # its run may be known to the store
+                elif row is None and self._recover():  # else its run may be known to a store that can't be read
                     self._world.ledger.add_machine(machine_row(provider, seen))
 
     def _reap_all(self) -> None:
         world, now = self._world, self._world.clock()
+        complete = world.ledger.complete
         for machine in world.ledger.machines():
-            if machine.run in self._busy or machine.token in self._busy:
+            run = world.ledger.run_by_uid(machine.run)
+            if machine.token in self._busy or (run is None and not complete):
                 continue
             known, seen = self._listings.find(machine.provider, machine.token)
-            run = world.ledger.run_by_uid(machine.run)
-            decision = reap(machine, run, seen, known)
+            age = self._listings.taken - machine.requested
+            decision = reap(machine, run, seen, known, bool(machine.provider_id) or age > world.limits.settle)
             if decision.state is not None:
                 changes: dict[str, object] = {"state": decision.state}
                 if decision.state is MachineState.GONE:

@@ -25,6 +25,7 @@ class Plan:
     inputs: list[Input]
     checksums: dict[str, str]  # path -> checksum
     to_send: list[Input]
+    places: dict[str, str]  # checksum -> key of what the store has
 
     @property
     def bytes_in(self) -> int:
@@ -49,7 +50,7 @@ def plan(world: World, run: Run, inputs: list[Input]) -> Plan:
     rows = [(i.path, i.size, i.mtime_ns, i.inode, checksums[i.path]) for i in fresh]
     world.ledger.keep_checksums(run.project, rows)
     missing = {checksums[i.path]: i for i in contents if checksums[i.path] not in there}
-    return Plan(inputs, checksums, list(missing.values()))
+    return Plan(inputs, checksums, list(missing.values()), there)
 
 
 def stage_in(world: World, run: Run) -> Run | None:
@@ -71,7 +72,7 @@ def stage_in(world: World, run: Run) -> Run | None:
         return None
     new = _send(world, store, run, planned)
     world.ledger.keep_objects(run.store, run.project, new)
-    where = world.ledger.objects(run.store, run.project)
+    where = planned.places | new  # not read back: the database may have been deleted meanwhile
     _send_archive(world, store)
     now = world.clock()
     spec = Spec(
@@ -92,6 +93,16 @@ def stage_in(world: World, run: Run) -> Run | None:
     )
     store.put(run.prefix + "spec.json", documents.dump(spec))
     return world.ledger.change(run, {"bytes_sent": planned.bytes_to_send, "staged": now})
+
+
+def forget_inputs(world: World, run: Run, spec: Spec) -> None:
+    """After a machine could not fetch its inputs: have those sent again that the store lost; all, when it has all."""
+    store, keys = world.store(run), {i.key: i for i in spec.inputs if i.key}
+    folders = {key.rpartition("/")[0] + "/" for key in keys}
+    there = {(found.key, found.size) for folder in folders for found in store.list(folder)}
+    lost = [i for i in keys.values() if (i.key, i.size) not in there]
+    for each in lost or keys.values():
+        world.ledger.forget_object(run.store, run.project, each.checksum)
 
 
 def checksum_of(item: Input) -> str:

@@ -93,6 +93,8 @@ def held_files(package: Package, run: Run, exit_: Exit) -> list[str]:
 def _bring_logs(store: Store, run: Run, spec: Spec, there: dict[str, int]) -> None:
     """Append the new bytes of each log, at the offset that they had on the machine: a repeated call changes nothing."""
     have = log_sizes_home(run, spec)
+    if Path(run.project).is_dir():  # a job folder that was deleted comes back; a project on a lost disk does not
+        (Path(run.project) / run.job).mkdir(parents=True, exist_ok=True)
     for name in spec.log_base:
         offset, end = have[name], there.get(name, 0)
         place_at_home(Path(run.project), run.job, run.job + name).touch()

@@ -40,10 +40,12 @@ class Effect(StrEnum):
 class Seen:
     """What was observed of one run in this tick.
 
-    ``machine_known`` is False when the provider's listing failed; then ``machine`` says nothing.
+    ``machine_known`` is False when the provider's listing failed; then ``machine`` says nothing. ``store_known`` is
+    False when the store could not be read; then a missing document says nothing.
     """
 
     now: float
+    store_known: bool = False
     spec: bool | None = None
     started: float | None = None
     heartbeat: Heartbeat | None = None
@@ -51,6 +53,7 @@ class Seen:
     stop_written: bool | None = None
     machine: MachineSeen | None = None
     machine_known: bool = False
+    listed: float = 0.0  # when the provider's listing was begun
     news: bool = False  # the heartbeat counts more than home has
 
 
@@ -124,7 +127,7 @@ def _starting(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> 
         return Decision(state=RunState.RUNNING, changes={"started": seen.started, "observed": seen.now})
     if _dead(machine, seen, limits):
         return retry(run, "machine_died", _note(seen), seen.now, limits)
-    if machine is not None and seen.now - machine.requested > limits.boot:
+    if machine is not None and seen.store_known and seen.now - machine.requested > limits.boot:
         return retry(run, "never_started", f"no sign of it for {limits.boot:.0f} s", seen.now, limits)
     return IDLE
 
@@ -152,12 +155,15 @@ def _running(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> D
 
 
 def _dead(machine: Machine | None, seen: Seen, limits: Limits) -> bool:
-    """Whether the provider says that the machine no longer runs. A failed listing says nothing."""
-    if not seen.machine_known:
+    """Whether the provider says that the machine no longer runs. A failed listing says nothing.
+
+    Nor does a machine that ended while the store can't be read: its exit record may be there.
+    """
+    if not (seen.machine_known and seen.store_known):
         return False
     if seen.machine is not None:
         return not seen.machine.alive
-    return machine is None or seen.now - machine.requested > limits.settle
+    return machine is None or seen.listed - machine.requested > limits.settle
 
 
 def _note(seen: Seen) -> str:
@@ -191,7 +197,9 @@ class MachineDecision:
     delete: bool = False
 
 
-def reap(machine: Machine, run: Run | None, seen: MachineSeen | None, known: bool) -> MachineDecision:
+def reap(
+    machine: Machine, run: Run | None, seen: MachineSeen | None, known: bool, settled: bool = True
+) -> MachineDecision:
     """The next decision for a machine: it ends when its run no longer needs it, and is gone only when listed no more.
 
     Parameters
@@ -202,11 +210,13 @@ def reap(machine: Machine, run: Run | None, seen: MachineSeen | None, known: boo
         The machine as the provider lists it; None when it doesn't.
     known
         Whether the listing could be read at all.
+    settled
+        Whether the listing would show a machine that was ordered and whose answer was lost.
     """
     wanted = run is not None and run.attempt == machine.attempt and run.state in _WANTS_MACHINE
     if machine.state is MachineState.DELETING:
         if known and seen is None:
-            return MachineDecision(state=MachineState.GONE)
+            return MachineDecision(state=MachineState.GONE if settled else None)
         return MachineDecision(delete=True)
     if not wanted:
         return MachineDecision(state=MachineState.DELETING)

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from cryoburst.agent import archive
 from cryoburst.database.ledger import Ledger
 from cryoburst.engine.world import World
-from cryoburst.model.errors import BadInput
+from cryoburst.model.errors import BadInput, StoreError
 from cryoburst.model.plugins import Package, Provider
 from cryoburst.services.recover import recover
 from cryoburst.services.settings import Settings, default_store
@@ -38,14 +39,15 @@ class Plugins(Mapping[str, Any]):
 
 
 def open_ledger(settings: Settings) -> Ledger:
-    """The ledger alone: enough for every command that only reads."""
-    return Ledger(settings.database)
+    """The ledger alone: enough for every command that only reads. One that was deleted is rebuilt first."""
+    ledger = Ledger(settings.database)
+    return ledger if ledger.complete else open_world(settings).ledger
 
 
 def open_world(settings: Settings) -> World:
-    """Everything. A database that was empty is rebuilt from the store and the providers first."""
+    """Everything. A database that was never completed is rebuilt from the store and the providers first."""
     prepare(settings)
-    ledger = open_ledger(settings)
+    ledger = Ledger(settings.database)
     providers: Mapping[str, Provider] = Plugins("providers", settings.machines)
     packages: Mapping[str, Package] = Plugins("packages")
     world = World(
@@ -59,7 +61,7 @@ def open_world(settings: Settings) -> World:
         limits=settings.limits,
         terms=settings.terms,
     )
-    if ledger.fresh:
+    if not ledger.complete:
         recover(world, [settings.store])
     return world
 
@@ -69,7 +71,8 @@ def prepare(settings: Settings) -> None:
     try:
         settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
         if settings.store == default_store(settings.state) and not (settings.state / "store").is_dir():
-            FolderStore(settings.store).create()
+            with suppress(StoreError):  # a disk that is not mounted, say: runs wait for it and say so
+                FolderStore(settings.store).create()
     except OSError as error:
         raise BadInput(
             f"the state folder can't be written: {error.strerror}",

@@ -9,8 +9,8 @@ from cryoburst.engine.observe import load_document
 from cryoburst.engine.reconcile import machine_row
 from cryoburst.engine.world import World, closed_key, safe_name
 from cryoburst.model import documents
-from cryoburst.model.documents import Closed, Exit, Request, Spec, Started
-from cryoburst.model.errors import CryoburstError, ProviderError
+from cryoburst.model.documents import Closed, Exit, Request, Spec, Started, Stop
+from cryoburst.model.errors import CryoburstError, ProviderError, StoreFull, StoreUnavailable
 from cryoburst.model.plugins import Store
 from cryoburst.model.run import Run
 from cryoburst.model.states import RunState
@@ -18,11 +18,15 @@ from cryoburst.model.states import RunState
 
 @dataclass(frozen=True)
 class Recovered:
-    """What recover found: runs and machines that the ledger did not know, and what could not be read."""
+    """What recover found: runs and machines that the ledger did not know, and what could not be read.
+
+    ``complete`` when every store answered: then a run that the ledger does not know is known nowhere.
+    """
 
     runs: list[Run]
     machines: int
     problems: list[str]
+    complete: bool
 
 
 def recover(world: World, stores: Iterable[str]) -> Recovered:
@@ -32,13 +36,17 @@ def recover(world: World, stores: Iterable[str]) -> Recovered:
     """
     runs: list[Run] = []
     problems: list[str] = []
+    complete = True
     for url in stores:
         try:
             runs += _from_store(world, url, problems)
         except CryoburstError as error:
+            complete = False
             problems.append(str(error))
     added = [_add(world, run) for run in sorted(runs, key=lambda r: (r.number, r.submitted))]
-    return Recovered(added, _machines(world, problems), problems)
+    if complete:
+        world.ledger.completed(world.clock())
+    return Recovered(added, _machines(world, problems, complete), problems, complete)
 
 
 def _from_store(world: World, url: str, problems: list[str]) -> list[Run]:
@@ -55,6 +63,8 @@ def _from_store(world: World, url: str, problems: list[str]) -> list[Run]:
             data = store.get(entry.key)
             if data is not None:
                 found.append(_rebuild(world, store, url, documents.load(Request, data, entry.key)))
+        except (StoreUnavailable, StoreFull):
+            raise
         except CryoburstError as error:
             problems.append(str(error))
     return found
@@ -99,6 +109,9 @@ def _with_marks(world: World, store: Store, run: Run) -> Run:
         run = replace(run, command_seconds=ended.command_seconds)
     if run.state.final:
         return run
+    stop = load_document(store, Stop, run.prefix + "stop.json")
+    if stop is not None:
+        run = replace(run, stop_wanted=stop.why, stop_since=stop.time)
     if spec is None and _marked_at_home(world, run):
         return replace(run, state=RunState.FAILED, detail="it had ended; how is told by the marker in its job folder")
     if ended is not None:
@@ -120,8 +133,12 @@ def _add(world: World, run: Run) -> Run:
     return added
 
 
-def _machines(world: World, problems: list[str]) -> int:
-    """Rows for the machines that the providers list; how many were not known."""
+def _machines(world: World, problems: list[str], complete: bool) -> int:
+    """Rows for the machines that the providers list; how many were not known.
+
+    While a store can't be read, a machine may belong to a run that only that store knows: it gets no row yet, because
+    a machine whose run is unknown is ended.
+    """
     new = 0
     for name in world.providers:
         try:
@@ -130,7 +147,8 @@ def _machines(world: World, problems: list[str]) -> int:
             problems.append(str(error))
             continue
         for seen in listed:
-            if world.ledger.machine(seen.token) is None:
+            known = complete or world.ledger.run_by_uid(seen.run) is not None
+            if known and world.ledger.machine(seen.token) is None:
                 world.ledger.add_machine(machine_row(name, seen))
                 new += 1
     return new

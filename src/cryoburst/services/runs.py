@@ -29,14 +29,34 @@ def wait(
     number: int,
     seen: Callable[[Run], None] = lambda _run: None,
     sleep: Callable[[float], None] = time.sleep,
+    ensure: Callable[[], None] = lambda: None,
 ) -> Run:
-    """Wait until a run is final; ``seen`` gets its row whenever it was read. Raises NotThere."""
+    """Wait until a run is final; ``seen`` gets its row whenever it was read. Raises NotThere.
+
+    ``ensure`` is called at every look: whoever waits keeps a watcher alive, also one that is killed meanwhile.
+    """
     while True:
-        run = ledger.run(number)
+        run = look(ledger, number)
+        if run is None:
+            ensure()
+            sleep(LOOK)
+            continue
         seen(run)
         if run.state.final:
             return run
+        ensure()
         sleep(LOOK)
+
+
+def look(ledger: Ledger, number: int) -> Run | None:
+    """The run's row now; None while the database was deleted and is not rebuilt yet. Raises NotThere."""
+    ledger.reopened()
+    try:
+        return ledger.run(number)
+    except NotThere:
+        if ledger.complete:
+            raise
+        return None
 
 
 def fetch(world: World, number: int) -> int:

@@ -46,7 +46,10 @@ def submit(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wi
         package.mark(job.project, job.folder, Verdict("failed", str(error)))
         raise
     package.unmark(job.project, job.folder)
-    run = world.ledger.add(run)
+    added = world.ledger.add(run, alone=True)
+    if added.uid != run.uid:
+        raise _busy(added)  # another submission of this job came between
+    run = added
     world.ledger.event(run.uid, run.submitted, "DRAFT")
     try:
         perform.write_request(world, run)
@@ -111,15 +114,19 @@ def _draft(
 def _check_free(world: World, run: Run) -> None:
     other = world.ledger.unfinished_of(run.project, run.job)
     if other is not None:
-        raise JobBusy(
-            f"run {other.number} is at work on this job",
-            where=run.job,
-            advice=f"wait for it (cryoburst wait {other.number}) or stop it (cryoburst stop {other.number})",
-        )
+        raise _busy(other)
 
 
 class JobBusy(BadInput):
     """Another run is at work in this job folder: it must not be marked."""
+
+
+def _busy(other: Run) -> JobBusy:
+    return JobBusy(
+        f"run {other.number} is at work on this job",
+        where=other.job,
+        advice=f"wait for it (cryoburst wait {other.number}) or stop it (cryoburst stop {other.number})",
+    )
 
 
 def _refuse(world: World, package: Package, target: Path, cwd: Path, error: BadInput) -> None:

@@ -20,6 +20,7 @@ from cryoburst.services.settings import Settings
 log = logging.getLogger("cryoburst")
 LOOK = 0.05  # s between two looks at whether the database changed
 TROUBLE = 2.0  # s to wait after a tick that failed
+TRIES = 5  # to take the lock, in case that somebody is only asking
 
 
 def lock_file(settings: Settings) -> Path:
@@ -39,7 +40,7 @@ def running(settings: Settings) -> int | None:
     except FileNotFoundError:
         return None
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two that ask must not see each other
     except BlockingIOError:
         text = os.read(descriptor, 32).decode("ascii", "replace").strip()
         return int(text) if text.isdigit() else -1
@@ -78,7 +79,7 @@ def watch(world: World, settings: Settings, *, until_idle: bool) -> bool:
         ending: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda got, _frame: ending.append(got))
-        reconciler = Reconciler(world, lambda: recover(world, [settings.store]))
+        reconciler = Reconciler(world, lambda: recover(world, [settings.store]).complete)
         log.info("watching as process %d", os.getpid())
         while not ending:
             _loop(world, settings, reconciler, ending, until_idle=until_idle)
@@ -94,10 +95,14 @@ def watch(world: World, settings: Settings, *, until_idle: bool) -> bool:
 
 
 def _take(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
+    for left in reversed(range(TRIES)):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if not left:
+                return False
+            time.sleep(0.01)  # somebody may be asking whether a watcher runs, for microseconds
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
     return True
@@ -112,6 +117,10 @@ def _loop(world: World, settings: Settings, reconciler: Reconciler, ending: list
             work = reconciler.tick()
         except CryoburstError as error:
             log.warning("%s", error)
+            time.sleep(TROUBLE)
+            continue
+        except Exception:  # one run's trouble, such as a project on a dead disk, must not end the others' watcher
+            log.exception("a tick failed")
             time.sleep(TROUBLE)
             continue
         now = time.monotonic()
