@@ -71,6 +71,10 @@ def create(world: World, run: Run) -> None:
     row = world.ledger.machine(token)
     if row is None or row.state is not MachineState.REQUESTED:
         return
+    again = {"offer": intent.offer, "usd_per_hour": intent.usd_per_hour, "power_off_at": intent.power_off_at}
+    row = world.ledger.change_machine(row, again | {"requested": intent.requested})  # its age counts from this call
+    if row is None:
+        return
     _, checksum = world.archive()
     boot = Boot(run.store, run.prefix, archive_key(checksum), checksum)
     request = MachineRequest(token, world.owner, run.uid, run.attempt, offer, boot, power_off_at)
@@ -80,9 +84,11 @@ def create(world: World, run: Run) -> None:
 
 
 def _fresh_spec(world: World, run: Run, token: str) -> Spec:
-    """The spec of this attempt; its walltime begins anew when it waited for a machine that was not asked for yet."""
+    """The spec of this attempt; its walltime begins anew when it waited for its machine."""
     spec, deadline = read_spec(world, run), world.clock() + world.terms.walltime
-    if world.ledger.machine(token) is not None or deadline - spec.deadline < STALE_SPEC:
+    row = world.ledger.machine(token)
+    waited = row is None or row.state is MachineState.REQUESTED
+    if not waited or deadline - spec.deadline < STALE_SPEC:
         return spec
     spec = replace(spec, deadline=deadline)
     world.store(run).put(run.prefix + "spec.json", documents.dump(spec))

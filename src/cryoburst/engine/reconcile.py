@@ -313,14 +313,14 @@ class Reconciler:
             if machine.token in self._busy or (run is None and not complete):
                 continue
             known, seen = self._listings.find(machine.provider, machine.token)
+            if seen is not None and not machine.provider_id:  # the answer to its order was lost
+                machine = world.ledger.change_machine(machine, {"provider_id": seen.id}) or machine
             age = self._listings.taken - machine.requested
             decision = reap(machine, run, seen, known, bool(machine.provider_id) or age > world.limits.settle)
             if decision.state is not None:
                 changes: dict[str, object] = {"state": decision.state}
                 if decision.state is MachineState.GONE:
                     changes["gone"] = now
-                elif decision.state is MachineState.BOOTING and seen is not None:
-                    changes["provider_id"] = seen.id
                 world.ledger.change_machine(machine, changes)
             if decision.delete and seen is not None and now >= self._not_before.get(machine.token, 0.0):
                 self._not_before[machine.token] = now + DELETE_AGAIN

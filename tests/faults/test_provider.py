@@ -1,0 +1,178 @@
+"""Faults of the provider and of machines: refusals, lost answers, late listings, machines that die or do not."""
+
+import pytest
+
+from cryoburst.model.errors import BadCredentials, NoCapacity, ProviderUnavailable, QuotaExceeded
+from cryoburst.model.reasons import REASONS
+from cryoburst.model.states import RunState
+
+from .stage import Stage
+
+S = RunState
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (NoCapacity("none free"), "no_capacity"),
+        (QuotaExceeded("too many"), "quota"),
+        (ProviderUnavailable("?"), "provider_unavailable"),
+    ],
+)
+def test_a_refusal_is_told_and_tried_again(stage: Stage, error: Exception, reason: str) -> None:
+    stage.provider.refusals = [error]
+    stage.submit()
+    run = stage.tick()
+    assert (run.state, run.reason, run.attempt) == (S.WAITING, reason, 1)
+    assert stage.tick(29).state is S.WAITING
+    assert stage.tick(2).state is S.STARTING
+    assert list(stage.provider.calls.values()) == [2]
+    stage.agent_ends()
+    assert stage.tick().state is S.SUCCEEDED
+    stage.assert_over(1)
+
+
+@pytest.mark.parametrize("error", [NoCapacity("none"), QuotaExceeded("many"), ProviderUnavailable("?")])
+def test_a_refusal_for_good_ends_the_run_with_reason_advice_and_marker(stage: Stage, error: Exception) -> None:
+    stage.provider.refusals = [error] * 9
+    stage.submit()
+    for delay in (0, 31, 301, 1201):
+        run = stage.tick(delay)
+    assert run.state is S.FAILED
+    assert REASONS[run.reason].advice in (stage.folder / "FAILED").read_text()
+    stage.tick(60)  # a machine whose order was refused could still be listed for a while
+    stage.assert_over(1)
+
+
+def test_refused_credentials_are_not_tried_again(stage: Stage) -> None:
+    stage.provider.refusals = [BadCredentials("no such key")]
+    stage.submit()
+    run = stage.tick()
+    assert (run.state, run.reason) == (S.FAILED, "credentials")
+    assert "no such key" in (stage.folder / "FAILED").read_text()
+
+
+def test_lost_answer_to_an_order_leaves_one_machine(stage: Stage) -> None:
+    stage.provider.lost_replies = 1
+    stage.submit()
+    assert stage.tick().state in (S.WAITING, S.STARTING)
+    assert stage.tick(31).state is S.STARTING
+    assert len(stage.provider.known) == 1
+    stage.agent_ends()
+    assert stage.tick().state is S.SUCCEEDED
+    stage.assert_over(1)
+
+
+def test_stop_after_a_lost_answer_with_a_late_listing_leaves_no_machine(stage: Stage) -> None:
+    stage.provider.lost_replies, stage.provider.unlisted = 1, True
+    stage.submit()
+    stage.tick()
+    stage.world.ledger.want_stop(stage.run, "me", stage.now)
+    assert stage.tick().state is S.STOPPED
+    assert stage.reconciler.tick(finish=True) > 0  # the order may have been taken: it is looked for
+    stage.provider.unlisted = False
+    stage.tick(10)
+    stage.assert_over(1)
+
+
+def test_a_slow_order_is_not_a_dead_machine(stage: Stage) -> None:
+    def slow() -> None:
+        stage.now += 100
+
+    stage.provider.on_create = slow  # longer than a new machine may be missing from a listing
+    stage.submit()
+    run = stage.tick(times=1)
+    assert (run.state, run.attempt) == (S.STARTING, 1)
+
+
+def test_dead_machines_are_replaced_until_the_retries_are_used_up(stage: Stage) -> None:
+    stage.to(S.RUNNING)
+    for attempt, delay in ((2, 31), (3, 301), (4, 1201)):
+        stage.provider.die()
+        run = stage.tick()
+        assert (run.state, run.reason, run.attempt) == (S.WAITING, "machine_died", attempt)
+        assert stage.tick(delay).state is S.STARTING
+        stage.agent_starts()
+        assert stage.tick().state is S.RUNNING
+        assert len(stage.provider.known) == 1
+    stage.provider.die()
+    run = stage.tick()
+    assert (run.state, run.reason) == (S.FAILED, "machine_died")
+    assert REASONS["machine_died"].sentence in (stage.folder / "FAILED").read_text()
+    stage.tick()
+    stage.assert_over(4)
+
+
+def test_what_a_dead_machine_had_sent_is_home_before_the_next_begins(stage: Stage) -> None:
+    stage.to(S.RUNNING)
+    stage.output("half.txt", b"work of hours", batch=1)
+    stage.beat(batches=1)
+    stage.provider.die()
+    assert stage.tick().state is S.WAITING
+    assert (stage.folder / "half.txt").read_bytes() == b"work of hours"
+
+
+def test_a_machine_whose_agent_never_starts_is_replaced(stage: Stage) -> None:
+    stage.to(S.STARTING)
+    assert stage.tick(599).state is S.STARTING
+    run = stage.tick(2)
+    assert (run.state, run.reason, run.attempt) == (S.WAITING, "never_started", 2)
+    stage.tick()
+    assert not stage.provider.known
+
+
+@pytest.mark.parametrize("state", [S.STARTING, S.RUNNING])
+def test_a_listing_that_can_not_be_read_ends_nothing(stage: Stage, state: RunState) -> None:
+    stage.to(state)
+    stage.provider.blind = True
+    assert stage.tick(500).state is state
+    stage.provider.blind = False
+    stage.agent_ends()
+    assert stage.tick().state is S.SUCCEEDED
+    stage.tick()
+    stage.assert_over(1)
+
+
+def test_a_machine_that_does_not_end_is_asked_again_for_ever_and_is_visible(stage: Stage) -> None:
+    stage.provider.stubborn = True
+    stage.to(S.STAGING_OUT)
+    assert stage.tick().state is S.SUCCEEDED
+    for _ in range(20):
+        stage.tick(6)
+    assert stage.states == ["DELETING"]
+    assert stage.provider.deletes >= 20
+    assert "it does not end" in stage.world.ledger.machines()[0].note
+    stage.provider.stubborn = False
+    stage.tick(6)
+    stage.assert_over(1)
+
+
+def test_the_walltime_begins_when_the_machine_is_asked_for(stage: Stage) -> None:
+    stage.provider.refusals = [NoCapacity("none")]
+    stage.submit()
+    stage.tick()
+    assert stage.tick(30 * 3600).state is S.STARTING  # the laptop slept meanwhile
+    assert stage.spec.deadline == stage.now + stage.terms.walltime
+    assert stage.world.ledger.machines()[0].power_off_at == stage.spec.deadline + stage.spec.grace
+
+
+def test_machine_of_an_unknown_run_is_ended_but_not_while_the_store_can_not_be_read(stage: Stage) -> None:
+    stage.to(S.RUNNING)
+    other = stage.new_world()
+    for table in ("runs", "machines", "recovered"):
+        other.ledger.connection.change(f"DELETE FROM {table}")
+    other.ledger.connection.close()
+    stage.gate.shut = True
+    for _ in range(3):
+        stage.now += 10
+        stage.reconciler.tick(finish=True)
+        stage.recover()
+    assert len(stage.provider.known) == 1
+    assert stage.provider.deletes == 0
+    stage.gate.shut = False
+    assert stage.tick(10).state is S.RUNNING
+    stage.agent_ends()
+    assert stage.tick().state is S.SUCCEEDED
+    stage.tick()
+    assert not stage.provider.known
+    assert list(stage.provider.calls.values()) == [1]
