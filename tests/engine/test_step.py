@@ -125,6 +125,7 @@ MACHINE_CASES: list[tuple[str, Machine, Run | None, MachineSeen | None, bool, Ma
     ("its run needs it", MACHINE, run_in(S.RUNNING), ALIVE, True, MachineDecision()),
     ("its run has its outputs", MACHINE, run_in(S.STAGING_OUT), ALIVE, True,
      MachineDecision(state=MachineState.DELETING)),
+    ("its run was rebuilt while it boots", MACHINE, run_in(S.STAGING_IN), ALIVE, True, MachineDecision()),
     ("its run ended", MACHINE, run_in(S.STOPPED), ALIVE, True, MachineDecision(state=MachineState.DELETING)),
     ("its attempt is over", MACHINE, run_in(S.WAITING, attempt=2), ALIVE, True,
      MachineDecision(state=MachineState.DELETING)),

@@ -227,4 +227,12 @@ def reap(
     return MachineDecision()
 
 
-_WANTS_MACHINE = (RunState.PLACING, RunState.WAITING, RunState.STARTING, RunState.RUNNING)
+# A run that was rebuilt from the store may be STAGING_IN while its machine boots.
+_WANTS_MACHINE = (
+    RunState.DRAFT,
+    RunState.STAGING_IN,
+    RunState.PLACING,
+    RunState.WAITING,
+    RunState.STARTING,
+    RunState.RUNNING,
+)
