@@ -23,7 +23,7 @@ def program(folder: Path, name: str, says: str) -> dict[str, str]:
 def test_another_version_is_refused(stage: Stage) -> None:
     exit_ = stage.run(
         f"echo 1 > {JOB}x",
-        env=program(stage.folder / "bin", "relion", "RELION version: 4.0.1-commit-ab12"),
+        env=program(stage.folder / "bin", "relion_refine", "RELION version: 4.0.1-commit-ab12"),
         software={"relion": "3.1"},
     )
     assert exit_.ended == "refused"
@@ -39,7 +39,7 @@ def test_missing_software_is_refused(stage: Stage) -> None:
 
 
 def test_a_patch_of_the_series_is_good(stage: Stage) -> None:
-    env = program(stage.folder / "bin", "relion", "RELION version: 3.1.3 ")
+    env = program(stage.folder / "bin", "relion_refine", "RELION version: 3.1.3 ")
     assert stage.run("true", env=env, software={"relion": "3.1"}).ended == "finished"
 
 

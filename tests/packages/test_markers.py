@@ -1,6 +1,7 @@
 """Verdicts as a table, the order in which markers are written, and progress."""
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,19 @@ def test_unmark_takes_old_markers_and_an_old_abort_away(tmp_path: Path) -> None:
 )
 def test_progress(log: str, progress: Progress | None) -> None:
     assert Relion().progress(ONE, log) == progress
+
+
+def test_progress_counts_micrographs_where_the_program_takes_one_after_the_other(tmp_path: Path) -> None:
+    rows = "".join(f"m{i}.mrc 1\n" for i in range(8))
+    (tmp_path / "mics.star").write_text(
+        f"\ndata_micrographs\n\nloop_\n_rlnMicrographName #1\n_rlnOpticsGroup #2\n{rows}\n"
+    )
+    command = ("relion_run_ctffind", "--i", "mics.star", "--o", "CtfFind/job003/")
+    job = replace(ONE, kind="relion.ctffind", project=tmp_path, commands=(command,))
+    log = "\r   0/   1 sec " + "." * 30 + '~~(,_,">'
+    assert Relion().progress(job, log) == Progress(4, 8, "micrographs")
+    (tmp_path / "mics.star").unlink()
+    assert Relion().progress(job, log) == Progress(50, 100, "percent")
 
 
 def test_progress_of_a_long_log_is_quick() -> None:

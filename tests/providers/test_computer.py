@@ -35,7 +35,7 @@ def programs(folder: Path, name: str, script: str) -> None:
         (Need(Resources(), {"no_such_program": ""}), False),
         (Need(Resources(), {"../relion": ""}), False),
         (Need(Resources(processes=4, threads=2)), True),
-        (Need(Resources(processes=3, threads=3)), False),
+        (Need(Resources(processes=99, threads=3)), True),
         (Need(Resources(gpus=1)), False),
         (Need(Resources(memory_bytes=2**60)), False),
         (Need(Resources(), disk_bytes=2**60), False),

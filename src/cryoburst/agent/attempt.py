@@ -77,6 +77,7 @@ class Attempt:
             sentence=sentence,
             command_seconds=self.command_seconds,
             log=self.pulse.log_sizes(),
+            command_started=self.pulse.command_started,
             markers=self._markers() if ran else [],
         )
         self.patience.insist(lambda: self.prefix.write("exit.json", exit_))

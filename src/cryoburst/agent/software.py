@@ -9,6 +9,8 @@ from cryoburst.model.errors import BadInput
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]*")
 _STATED = re.compile(r"version:?\s*v?(\d+(?:\.\d+)*)", re.IGNORECASE)  # "RELION version: 3.1.3"
+# ``relion`` itself is the window, a package of its own in Debian: a machine without a screen need not have it.
+_TELLERS = {"relion": ("relion_refine", "relion")}
 _NUMBER = re.compile(r"\b(\d+(?:\.\d+)+)\b")
 
 
@@ -16,7 +18,7 @@ def found(name: str, path: str) -> str | None:
     """The program's file on a PATH; None when it is not there. ``BadInput`` when the name is not a plain name."""
     if not _NAME.fullmatch(name):
         raise BadInput("not a program's name", where=name)
-    return shutil.which(name, path=path)
+    return next((file for teller in _TELLERS.get(name, (name,)) if (file := shutil.which(teller, path=path))), None)
 
 
 def version(name: str, environment: dict[str, str], seconds: float = 20.0) -> str | None:

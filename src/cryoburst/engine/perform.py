@@ -9,7 +9,7 @@ from cryoburst.engine.world import World, closed_key, request_key
 from cryoburst.model import documents
 from cryoburst.model.documents import Closed, Request, Spec, Stop
 from cryoburst.model.errors import BadInput, StoreError
-from cryoburst.model.job import Job, Verdict
+from cryoburst.model.job import Job, Resources, Verdict
 from cryoburst.model.plugins import Boot, MachineRequest, Need, Offer
 from cryoburst.model.reasons import REASONS
 from cryoburst.model.run import Machine, Run
@@ -32,9 +32,8 @@ def choose(world: World, job: Job, run: Run) -> Offer:
     need = Need(resources=job.resources, software=job.software)
     offers = provider.offers(need)
     if not offers:
-        wanted = ", ".join(f"{name} {version}".strip() for name, version in job.software.items())
-        advice = f"it needs {wanted}" if wanted else "ask for fewer cores or GPUs"
-        raise BadInput(f"no machine of {run.provider} can run this job", where=run.job, advice=advice)
+        why = _why_none(provider.offers(Need(resources=Resources())), job)
+        raise BadInput(f"no machine of {run.provider} can run this job", where=run.job, advice=why)
     named = [o for o in offers if run.machine in ("", o.name)]
     if not named:
         names = ", ".join(o.name for o in offers[:8])
@@ -45,6 +44,17 @@ def choose(world: World, job: Job, run: Run) -> Offer:
     if not fitting:
         raise BadInput(f"no machine costs at most {cap} USD/h", advice="raise --max-price, see cryoburst machines")
     return min(fitting, key=lambda o: (o.usd_per_hour is None, o.usd_per_hour or 0.0, o.cores, o.name))
+
+
+def _why_none(all_offers: list[Offer], job: Job) -> str:
+    """What the machines lack: a program, its version, or size."""
+    for name, version in job.software.items():
+        has = sorted({o.software[name] for o in all_offers if name in o.software})
+        if not has:
+            return f"{name} is not there; install it, on this computer so that it is on PATH"
+        if version and not any(f"{found}.".startswith(f"{version}.") for found in has):
+            return f"the project was made with {name} {version}, and {name} {', '.join(has)} is there"
+    return f"it asks for {job.resources.gpus} GPUs and {job.resources.cores} cores"
 
 
 def create(world: World, run: Run) -> None:
@@ -71,8 +81,13 @@ def create(world: World, run: Run) -> None:
     row = world.ledger.machine(token)
     if row is None or row.state is not MachineState.REQUESTED:
         return
-    again = {"offer": intent.offer, "usd_per_hour": intent.usd_per_hour, "power_off_at": intent.power_off_at}
-    row = world.ledger.change_machine(row, again | {"requested": intent.requested})  # its age counts from this call
+    again: dict[str, object] = {
+        "offer": intent.offer,
+        "usd_per_hour": intent.usd_per_hour,
+        "power_off_at": power_off_at,
+    }
+    again["requested"] = intent.requested  # its age counts from this call
+    row = world.ledger.change_machine(row, again)
     if row is None:
         return
     _, checksum = world.archive()

@@ -220,14 +220,17 @@ class Reconciler:
         spec = self._observer.spec(run)
         seen = self._observer.exit(run)
         changes, manifest = stage_out.fetch(world, run, spec, seen)
-        if manifest.outside:
+        if manifest is not None and manifest.outside:
             note = f"the job wrote outside its folder, left on the machine: {', '.join(manifest.outside[:5])}"
             if note not in {e.text for e in world.ledger.events(run.uid)}:
                 world.ledger.event(run.uid, world.clock(), note)
-        reason = _REASON_OF_EXIT.get(seen.ended, "")
+        package = world.package(run)
+        verdict = package.verdict(world.job(run), seen, stage_out.held_files(package, run, seen))
+        reason = _REASON_OF_EXIT.get(seen.ended, "" if manifest is not None else "outputs_unsent")
         if reason == "inputs_lost":
             forget_inputs(world, run, spec)
-        if run.stop_wanted or seen.ended == "aborted":
+        succeeded = seen.ended == "finished" and verdict.outcome == "succeeded" and not reason
+        if (run.stop_wanted and not succeeded) or seen.ended == "aborted":
             return self._end(run, seen, changes, RunState.STOPPED, "aborted", run.stop_wanted or seen.sentence)
         if reason in ("refused", "deadline"):
             return self._end(run, seen, changes, RunState.FAILED, reason, seen.sentence)
@@ -236,8 +239,6 @@ class Reconciler:
             if again.state is RunState.FAILED:
                 return self._end(run, seen, changes, RunState.FAILED, reason, seen.sentence)
             return Decision(again.effect, again.state, again.reason, again.detail, changes | again.changes)
-        package = world.package(run)
-        verdict = package.verdict(world.job(run), seen, stage_out.held_files(package, run, seen))
         state = _STATE_OF_OUTCOME[verdict.outcome]
         reason = _REASON_OF_OUTCOME[verdict.outcome]
         perform.mark(world, run, state, reason, verdict.sentence, verdict)

@@ -62,8 +62,10 @@ def sync(world: World, run: Run, spec: Spec, heartbeat: Heartbeat) -> dict[str, 
     return changes | _progress(world, run)
 
 
-def fetch(world: World, run: Run, spec: Spec, exit_: Exit) -> tuple[dict[str, object], Manifest]:
+def fetch(world: World, run: Run, spec: Spec, exit_: Exit) -> tuple[dict[str, object], Manifest | None]:
     """Bring everything of this attempt home and verify it; returns changes of the run's row, and the manifest.
+
+    Without a manifest (the machine could not send every output) what the journal lists comes home; None is returned.
 
     What is home already with the right checksum is not read again. Raises Corrupt naming the output, StoreError, and
     OSError when home can't be written; then it can be called again.
@@ -71,7 +73,9 @@ def fetch(world: World, run: Run, spec: Spec, exit_: Exit) -> tuple[dict[str, ob
     package, store = world.package(run), world.store(run)
     _bring_logs(store, run, spec, exit_.log)
     data = store.get(run.prefix + "manifest.json")
-    manifest = documents.load(Manifest, data, run.prefix + "manifest.json") if data else Manifest([], [])
+    if data is None:
+        return sync(world, run, spec, _last_words(store, run, exit_)) | {"command_seconds": exit_.command_seconds}, None
+    manifest = documents.load(Manifest, data, run.prefix + "manifest.json")
     brought = _bring(world, store, package, run, manifest.outputs, live=False)
     rows = [(path, *key, checksum) for path, key, checksum in brought]
     world.ledger.keep_checksums(run.project, rows)
@@ -81,8 +85,15 @@ def fetch(world: World, run: Run, spec: Spec, exit_: Exit) -> tuple[dict[str, ob
         "bytes_out": sum(o.size for o in manifest.outputs),
         "files_out": len(manifest.outputs),
         "command_seconds": exit_.command_seconds,
+        "command_started": exit_.command_started,
     }
     return changes | _progress(world, run), manifest
+
+
+def _last_words(store: Store, run: Run, exit_: Exit) -> Heartbeat:
+    """What a heartbeat would say now of a machine that has ended."""
+    batches = sum(1 for _ in store.list(f"{run.prefix}journal/"))
+    return Heartbeat(exit_.time, "outputs", exit_.log, batches, exit_.command_started)
 
 
 def held_files(package: Package, run: Run, exit_: Exit) -> list[str]:

@@ -158,6 +158,7 @@ class Exit:
     sentence: str
     command_seconds: float
     log: dict[str, int]
+    command_started: float | None = None  # None when the command never ran
     markers: list[str] = field(default_factory=list[str])  # held names are the package's; these are all zero-byte files
     format: int = FORMAT
 

@@ -44,6 +44,7 @@ _ALL = (
     Reason("never_started", Fault.MACHINE, True, "the machine's agent never started", "it is tried again"),
     Reason("machine_disk_full", Fault.MACHINE, True, "the machine's disk is full", "choose one with a larger disk"),
     Reason("inputs_lost", Fault.STORE, True, "the machine could not fetch its inputs", "it is tried again"),
+    Reason("outputs_unsent", Fault.STORE, True, "the machine could not send every output", "it is tried again"),
     Reason("store_unavailable", Fault.STORE, True, "the store does not answer", "see cryoburst doctor"),
     Reason("store_full", Fault.STORE, True, "the store is full", "make room in the store; it is tried again"),
     Reason("home_full", Fault.STORE, True, "no room at home", "make room; the outputs are safe in the store"),

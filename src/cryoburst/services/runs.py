@@ -78,7 +78,7 @@ def fetch(world: World, number: int) -> int:
     ended = load_document(world.store(run), Exit, run.prefix + "exit.json")
     if ended is not None:
         _, manifest = stage_out.fetch(world, run, spec, ended)
-        return len(manifest.outputs)
+        return len(manifest.outputs) if manifest is not None else run.files_out
     heartbeat = load_document(world.store(run), Heartbeat, run.prefix + "heartbeat.json")
     if heartbeat is None:
         raise NotThere(f"the store has no outputs of run {number}")

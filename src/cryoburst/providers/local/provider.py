@@ -32,7 +32,7 @@ class LocalProvider:
         return computer.check(self.folder)
 
     def offers(self, need: Need) -> list[Offer]:
-        """See ``Provider.offers``: this computer, when it has the cores, memory, GPUs, disk and software."""
+        """See ``Provider.offers``: this computer, when it has the memory, GPUs, disk and software."""
         return computer.offers(self.folder, need)
 
     def create(self, request: MachineRequest) -> MachineSeen:
