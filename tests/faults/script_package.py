@@ -6,7 +6,6 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import ClassVar
 
 from cryoburst.model.documents import Exit
 from cryoburst.model.errors import BadInput
@@ -20,9 +19,11 @@ class Script:
     """See the module."""
 
     name = "script"
-    environment: ClassVar[dict[str, str]] = {}
     abort_file = ""
-    logs = ("out.log", "err.log")
+    logs: tuple[str, str] = ("out.log", "err.log")
+
+    def __init__(self) -> None:
+        self.environment: dict[str, str] = {}
 
     def read_job(self, target: Path, cwd: Path) -> Job:
         """The job of a folder or of its job.sh."""
