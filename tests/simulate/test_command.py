@@ -9,7 +9,20 @@ from cryoburst.cli import simulate
 from cryoburst.cli.main import main, parser
 from cryoburst.simulate.dataset import Settings
 
-SMALL = "--micrographs 1 --particles 1 --size 256 --frames 3 --dose 12 --pixel-size 4".split()
+SMALL = [
+    "--micrographs",
+    "1",
+    "--particles",
+    "1",
+    "--size",
+    "256",
+    "--frames",
+    "3",
+    "--dose",
+    "12",
+    "--pixel-size",
+    "4",
+]
 
 
 def test_writes_a_set_and_a_line_per_movie(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
