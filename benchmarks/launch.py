@@ -184,7 +184,8 @@ def fill(project: Path, environment: dict[str, str], *, running: bool) -> None:
     from cryoburst.model.documents import Heartbeat, Spec, Started, dump
     from cryoburst.model.run import Machine, Run
     from cryoburst.model.states import MachineState, RunState
-    from cryoburst.services.house import open_ledger, prepare
+    from cryoburst.services.house import prepare
+    from cryoburst.services.ledger import open_ledger
     from cryoburst.services.settings import load
     from cryoburst.stores import open_store
 

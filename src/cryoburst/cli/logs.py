@@ -17,7 +17,8 @@ def run(options: argparse.Namespace) -> int:
 
     from cryoburst.services import settings as settings_
     from cryoburst.services import watcher
-    from cryoburst.services.house import Plugins, open_ledger
+    from cryoburst.services.house import Plugins
+    from cryoburst.services.ledger import open_ledger
     from cryoburst.services.runs import LOOK, log_path, look
 
     settings = settings_.load()

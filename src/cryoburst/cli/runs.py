@@ -16,7 +16,7 @@ def run(options: argparse.Namespace) -> int:
     from cryoburst.cli.show_values import duration, print_json, progress, size, table
     from cryoburst.services import settings as settings_
     from cryoburst.services import watcher
-    from cryoburst.services.house import open_ledger
+    from cryoburst.services.ledger import open_ledger
     from cryoburst.services.report import run_values
 
     settings = settings_.load()

@@ -15,7 +15,7 @@ def run(options: argparse.Namespace) -> int:
 
     from cryoburst.cli.show_values import duration, moment, price, print_json, progress, size, table
     from cryoburst.services import settings as settings_
-    from cryoburst.services.house import open_ledger
+    from cryoburst.services.ledger import open_ledger
     from cryoburst.services.report import detail_values
 
     ledger = open_ledger(settings_.load())

@@ -15,7 +15,7 @@ def run(options: argparse.Namespace) -> int:
 
     from cryoburst.services import runs, watcher
     from cryoburst.services import settings as settings_
-    from cryoburst.services.house import open_ledger
+    from cryoburst.services.ledger import open_ledger
 
     settings = settings_.load()
     ledger = open_ledger(settings)

@@ -23,7 +23,7 @@ def run(options: argparse.Namespace) -> int:
     """Wait; exit code 0 when the run succeeded, 1 when it failed or was stopped."""
     from cryoburst.services import settings as settings_
     from cryoburst.services import watcher
-    from cryoburst.services.house import open_ledger
+    from cryoburst.services.ledger import open_ledger
 
     settings = settings_.load()
     ledger = open_ledger(settings)

@@ -11,12 +11,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Watch until interrupted; a second watcher of the same user ends at once."""
     from cryoburst.services import settings as settings_
-    from cryoburst.services import watcher
+    from cryoburst.services import watcher, watching
     from cryoburst.services.house import open_world
 
     settings = settings_.load()
     if not options.background:
         print(f"Watching; the log is {watcher.log_file(settings)}", flush=True)
-    if not watcher.watch(open_world(settings), settings, until_idle=options.background) and not options.background:
+    if not watching.watch(open_world(settings), settings, until_idle=options.background) and not options.background:
         print(f"A watcher runs already, as process {watcher.running(settings)}")
     return 0

@@ -149,9 +149,13 @@ class Connection:
                 raise DatabaseError(
                     f"the database failed: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
                     where=hide_password(self.url),
-                    advice="see cryoburst doctor",
+                    advice="see cryoburst doctor" if not _damaged(error) else "delete the file, it is made again",
                 ) from None
             raise
+
+
+def _damaged(error: Exception) -> bool:
+    return isinstance(error, sqlite3.DatabaseError) and any(s in str(error) for s in ("not a database", "malformed"))
 
 
 def migrate(connection: Connection) -> bool:

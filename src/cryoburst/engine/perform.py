@@ -11,7 +11,7 @@ from cryoburst.model.documents import Closed, Request, Spec, Stop
 from cryoburst.model.errors import BadInput, StoreError
 from cryoburst.model.job import Job, Resources, Verdict
 from cryoburst.model.plugins import Boot, MachineRequest, Need, Offer
-from cryoburst.model.reasons import REASONS
+from cryoburst.model.reasons import sentence
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState, RunState
 
@@ -138,11 +138,3 @@ def mark(world: World, run: Run, state: RunState, reason: str, detail: str, verd
     except StoreError:
         if state is RunState.SUCCEEDED:
             raise
-
-
-def sentence(reason: str, detail: str) -> str:
-    """A reason with its particulars and advice, for people."""
-    if reason not in REASONS:
-        return detail
-    known = REASONS[reason]
-    return f"{known.sentence}{f' ({detail})' if detail else ''}: {known.advice}"

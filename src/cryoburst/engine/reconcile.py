@@ -28,7 +28,7 @@ from cryoburst.model.errors import (
     StoreUnavailable,
 )
 from cryoburst.model.plugins import MachineSeen
-from cryoburst.model.reasons import REASONS
+from cryoburst.model.reasons import REASONS, sentence
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState, RunState
 
@@ -210,7 +210,7 @@ class Reconciler:
         return not changed.state.final
 
     def _note(self, run: Run) -> None:
-        why = f": {perform.sentence(run.reason, run.detail)}" if run.reason else ""
+        why = f": {sentence(run.reason, run.detail)}" if run.reason else ""
         self._world.ledger.event(run.uid, self._world.clock(), f"{run.state}{why}")
         log.info("run %d %s%s", run.number, run.state, why)
 

@@ -7,21 +7,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from cryoburst.model.documents import Exit, Heartbeat
+from cryoburst.model.patience import Limits
 from cryoburst.model.plugins import MachineSeen
 from cryoburst.model.reasons import REASONS
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState, RunState
-
-
-@dataclass(frozen=True)
-class Limits:
-    """How patient the engine is; seconds. Settings, so that no test waits."""
-
-    retry_delays: tuple[float, ...] = (30.0, 300.0, 1200.0)
-    boot: float = 600.0  # from the provider's answer to started.json
-    lost: float = 60.0  # without a heartbeat before a run is flagged as lost
-    abort: float = 120.0  # from stop.json to the deletion of the machine
-    settle: float = 30.0  # a new machine may be missing from the provider's listing for so long
 
 
 class Effect(StrEnum):

@@ -6,20 +6,11 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from cryoburst.database.ledger import Ledger
-from cryoburst.engine.step import Limits
 from cryoburst.model.errors import BadInput
 from cryoburst.model.job import Job
+from cryoburst.model.patience import Limits, Terms
 from cryoburst.model.plugins import Clock, Package, Provider, Store
 from cryoburst.model.run import Run
-
-
-@dataclass(frozen=True)
-class Terms:
-    """What every machine is told at its creation; seconds."""
-
-    walltime: float = 24 * 3600.0  # from staging to the end of the command
-    grace: float = 3600.0  # after that, for the outputs
-    heartbeat: float = 1.0
 
 
 @dataclass(frozen=True)

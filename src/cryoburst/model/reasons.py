@@ -58,3 +58,11 @@ _ALL = (
 )
 
 REASONS: dict[str, Reason] = {reason.code: reason for reason in _ALL}
+
+
+def sentence(reason: str, detail: str) -> str:
+    """A reason with its particulars and advice, for people."""
+    if reason not in REASONS:
+        return detail
+    known = REASONS[reason]
+    return f"{known.sentence}{f' ({detail})' if detail else ''}: {known.advice}"

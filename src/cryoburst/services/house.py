@@ -38,12 +38,6 @@ class Plugins(Mapping[str, Any]):
         return len(self._entries)
 
 
-def open_ledger(settings: Settings) -> Ledger:
-    """The ledger alone: enough for every command that only reads. One that was deleted is rebuilt first."""
-    ledger = Ledger(settings.database)
-    return ledger if ledger.complete else open_world(settings).ledger
-
-
 def open_world(settings: Settings) -> World:
     """Everything. A database that was never completed is rebuilt from the store and the providers first."""
     prepare(settings)

@@ -1,12 +1,14 @@
 """What is shown of runs and machines: plain values with documented names (docs/json.md), for people and programs."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryoburst.database.ledger import Ledger
-from cryoburst.engine.perform import sentence
 from cryoburst.model.plugins import Offer
+from cryoburst.model.reasons import sentence
 from cryoburst.model.run import Machine, Run
-from cryoburst.services.submit import Planned
+
+if TYPE_CHECKING:  # a list of runs must not wait for what submits them
+    from cryoburst.services.submit import Planned
 
 Values = dict[str, Any]
 
@@ -81,7 +83,7 @@ def offer_values(offer: Offer) -> Values:
     }
 
 
-def plan_values(planned: Planned) -> Values:
+def plan_values(planned: "Planned") -> Values:
     """What a submission would send, and where."""
     waiting = {item.path for item in planned.sending.to_send}
     return {

@@ -7,14 +7,12 @@ File: ``$XDG_CONFIG_HOME/cryoburst/config.toml`` (``~/.config``). State: ``$CRYO
 import getpass
 import os
 import socket
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 
-from cryoburst.engine.step import Limits
-from cryoburst.engine.world import Terms
 from cryoburst.model.errors import BadInput
+from cryoburst.model.patience import Limits, Terms
 
 
 @dataclass(frozen=True)
@@ -85,9 +83,11 @@ def _read(file: Path) -> dict[str, object]:
     try:
         text = file.read_bytes()
     except FileNotFoundError:
-        return {}
+        return {}  # most users have none; then the reader of TOML is not even imported
     except OSError as error:
         raise BadInput(f"the settings can't be read: {error.strerror}", where=str(file)) from None
+    import tomllib
+
     try:
         found = tomllib.loads(text.decode("utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

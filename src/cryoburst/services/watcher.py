@@ -1,26 +1,14 @@
-"""The watcher: one background process per user that ticks while there is work. Safe to kill; found by its lock."""
+"""Finds the watcher by its lock, and starts it on demand: one background process per user, safe to kill.
+
+Every command that sees work calls ``ensure``, so nothing heavy is imported here; services.watching is what it runs.
+"""
 
 import fcntl
-import logging
-import logging.handlers
 import os
-import signal
-import subprocess
 import sys
-import time
-from contextlib import suppress
 from pathlib import Path
 
-from cryoburst.engine.reconcile import Reconciler
-from cryoburst.engine.world import World
-from cryoburst.model.errors import CryoburstError
-from cryoburst.services.recover import recover
 from cryoburst.services.settings import Settings
-
-log = logging.getLogger("cryoburst")
-LOOK = 0.05  # s between two looks at whether the database changed
-TROUBLE = 2.0  # s to wait after a tick that failed
-TRIES = 5  # to take the lock, in case that somebody is only asking
 
 
 def lock_file(settings: Settings) -> Path:
@@ -53,6 +41,8 @@ def ensure(settings: Settings) -> None:
     """Start the watcher unless one runs. Returns at once; two callers at once start one."""
     if running(settings) is not None:
         return
+    import subprocess
+
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with log_file(settings).open("ab") as log:
         subprocess.Popen(
@@ -63,81 +53,3 @@ def ensure(settings: Settings) -> None:
             cwd="/",
             start_new_session=True,
         )
-
-
-def watch(world: World, settings: Settings, *, until_idle: bool) -> bool:
-    """Tick until told to end, or with ``until_idle`` until there was no work for a while.
-
-    False when another watcher of this user runs already.
-    """
-    settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(lock_file(settings), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        if not _take(descriptor):
-            return False
-        _log_to(log_file(settings))
-        ending: list[int] = []
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda got, _frame: ending.append(got))
-        reconciler = Reconciler(world, lambda: recover(world, [settings.store]).complete)
-        log.info("watching as process %d", os.getpid())
-        while not ending:
-            _loop(world, settings, reconciler, ending, until_idle=until_idle)
-            # A run may have been written after the last look by a command that saw the lock held: give it up, look
-            # once more, and go on unless that command's own watcher has it.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
-            if not world.ledger.runs(unfinished=True, limit=1) or not _take(descriptor):
-                break
-        reconciler.close()
-        return True
-    finally:
-        os.close(descriptor)
-
-
-def _take(descriptor: int) -> bool:
-    for left in reversed(range(TRIES)):
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except BlockingIOError:
-            if not left:
-                return False
-            time.sleep(0.01)  # somebody may be asking whether a watcher runs, for microseconds
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-    return True
-
-
-def _loop(world: World, settings: Settings, reconciler: Reconciler, ending: list[int], *, until_idle: bool) -> None:
-    """Tick when the database changed, when running jobs are due for a look, and never without a pause."""
-    idle_since = time.monotonic()
-    while not ending:
-        try:
-            seen = world.ledger.connection.version()
-            work = reconciler.tick()
-        except CryoburstError as error:
-            log.warning("%s", error)
-            time.sleep(TROUBLE)
-            continue
-        except Exception:  # one run's trouble, such as a project on a dead disk, must not end the others' watcher
-            log.exception("a tick failed")
-            time.sleep(TROUBLE)
-            continue
-        now = time.monotonic()
-        if work:
-            idle_since = now
-        elif until_idle and now - idle_since > settings.idle_seconds:
-            return
-        due = now + settings.poll_seconds
-        while not ending and time.monotonic() < due:
-            time.sleep(LOOK)
-            with suppress(CryoburstError):
-                if world.ledger.connection.version() != seen:
-                    break
-
-
-def _log_to(file: Path) -> None:
-    handler = logging.handlers.RotatingFileHandler(file, maxBytes=2_000_000, backupCount=2)
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
