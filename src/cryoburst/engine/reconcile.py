@@ -242,6 +242,8 @@ class Reconciler:
         state = _STATE_OF_OUTCOME[verdict.outcome]
         reason = _REASON_OF_OUTCOME[verdict.outcome]
         perform.mark(world, run, state, reason, verdict.sentence, verdict)
+        if succeeded:  # a program seldom draws the last step of its bar
+            changes["done"] = changes.get("total", run.total) or changes.get("done", run.done)
         return Decision(state=state, reason=reason, detail=verdict.sentence, changes=changes)
 
     def _end(
