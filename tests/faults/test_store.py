@@ -226,3 +226,12 @@ def test_sync_and_fetch_again_change_nothing(stage: Stage) -> None:
     assert data is not None
     stage_out.fetch(stage.world, run, stage.spec, documents.load(Exit, data, ""))
     assert {p: p.stat().st_mtime_ns for p in stage.folder.iterdir() if p.suffix != ".log"} == before
+
+
+def test_exit_record_that_can_not_be_understood_does_not_hold_a_run_for_ever(stage: Stage) -> None:
+    stage.to(S.RUNNING)
+    stage.inside.put(stage.run.prefix + "exit.json", b'{"format": 99}')
+    assert stage.tick().state is S.RUNNING
+    stage.provider.die()
+    run = stage.tick()
+    assert (run.state, run.reason, run.attempt) == (S.WAITING, "machine_died", 2)

@@ -3,6 +3,7 @@
 A listing or a document that can't be read is unknown, and decides nothing in this tick.
 """
 
+import logging
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -15,10 +16,12 @@ from cryoburst.engine.step import Seen
 from cryoburst.engine.world import World
 from cryoburst.model import documents
 from cryoburst.model.documents import Exit, Heartbeat, Spec, Started
-from cryoburst.model.errors import CryoburstError, NotThere, ProviderError
+from cryoburst.model.errors import Corrupt, CryoburstError, NotThere, ProviderError
 from cryoburst.model.plugins import MachineSeen, Store
 from cryoburst.model.run import Run
 from cryoburst.model.states import RunState
+
+log = logging.getLogger("cryoburst")
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,9 @@ class Observer:
         base = Seen(now=self._world.clock(), machine=machine, machine_known=known, listed=listings.taken)
         try:
             return self._read(run, replace(base, store_known=True))
+        except Corrupt as error:  # it will not get better: as if it were not there
+            log.warning("run %d: %s", run.number, error)
+            return replace(base, store_known=True)
         except (CryoburstError, OSError):
             return base
 

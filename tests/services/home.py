@@ -1,0 +1,182 @@
+"""A user's home folder with a project of script jobs, and ``cryoburst`` as the user calls it."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from cryoburst.agent import processes
+from cryoburst.providers.local import LocalProvider
+
+PACKAGE = Path(__file__).parent.parent / "faults"  # script_package.py
+ENTRY_POINT = "[cryoburst.packages]\nscript = script_package:Script\n"
+PROGRAM = Path(sys.executable).with_name("cryoburst")
+QUICK = {
+    "CRYOBURST_RETRY_DELAYS": "0.1,0.1,0.1",
+    "CRYOBURST_HEARTBEAT_SECONDS": "0.1",
+    "CRYOBURST_POLL_SECONDS": "0.05",
+    "CRYOBURST_IDLE_SECONDS": "1",
+    "CRYOBURST_OWNER": "me@here",
+}
+PATIENCE = 60.0  # s, on a loaded machine
+
+
+class Home:
+    """Everything below ``root``: state, store, machines, settings, project."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.state, self.project = root, root / "state", root / "project"
+        self.boots, self.config = root / "boots", root / "config/cryoburst/config.toml"
+        self.machines = self.state / "machines"
+        info = root / "plugin/cryoburst_script-1.dist-info"
+        info.mkdir(parents=True)
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: cryoburst-script\nVersion: 1\n")
+        (info / "entry_points.txt").write_text(ENTRY_POINT)
+        self.path = [str(root / "plugin"), str(PACKAGE)]
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("CRYOBURST_", "RELION_"))}
+        self.environment = clean | QUICK | {
+            "HOME": str(root),
+            "XDG_CONFIG_HOME": str(root / "config"),
+            "CRYOBURST_STATE": str(self.state),
+            "PYTHONPATH": os.pathsep.join(self.path),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }  # fmt: skip
+        self.project.mkdir()
+        (self.project / "script.project").touch()
+        (self.project / "in.bin").write_bytes(os.urandom(20_000))
+
+    def job(self, number: int = 1, script: str = "", sleep: float = 0.5) -> str:
+        """A job folder; its script copies the input, waits and copies it again."""
+        folder = f"Script/job{number:03d}"
+        (self.project / folder).mkdir(parents=True, exist_ok=True)
+        text = f"cp in.bin {folder}/one.bin\necho step 1 of 2\nsleep {sleep}\ncp in.bin {folder}/two.bin\n"
+        text = f'# input in.bin\necho "$CRYOBURST_JOB" >> {self.boots}\n{script or text}'
+        (self.project / folder / "job.sh").write_text(text)
+        return folder
+
+    def call(self, *words: str, seconds: float = PATIENCE) -> "subprocess.CompletedProcess[str]":
+        """One command in the project folder."""
+        return subprocess.run(
+            [PROGRAM, *words],
+            cwd=self.project,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def start(self, *words: str) -> "subprocess.Popen[str]":
+        """One command that goes on."""
+        return subprocess.Popen(
+            [PROGRAM, *words],
+            cwd=self.project,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
+
+    def submit(self, folder: str) -> None:
+        """Submit a job, which must be taken."""
+        done = self.call("submit", "--job", folder)
+        assert (done.returncode, done.stderr) == (0, "")
+
+    def runs(self) -> list[dict[str, Any]]:
+        """``cryoburst runs --json``, which also keeps a watcher alive."""
+        done = self.call("runs", "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+    def until(self, holds: Callable[[dict[str, Any]], object], number: int = 1) -> dict[str, Any]:
+        """The run's values once something holds of them."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end:
+            for run in self.runs():
+                if run["number"] == number and holds(run):
+                    return run
+            time.sleep(0.05)
+        raise AssertionError(f"it never came to that: {self.runs()}\n{self.log()}")
+
+    def ended(self, number: int = 1) -> dict[str, Any]:
+        """The run's values at its end."""
+        return self.until(lambda run: run["state"] in ("SUCCEEDED", "FAILED", "STOPPED"), number)
+
+    def log(self) -> str:
+        """The watcher's log."""
+        file = self.state / "watch.log"
+        return file.read_text(errors="replace")[-4000:] if file.exists() else ""
+
+    def watchers(self) -> list[int]:
+        """All processes of the watcher."""
+        wanted = os.fsencode(f"CRYOBURST_STATE={self.state}")
+        found: list[int] = []
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                with contextlib.suppress(OSError):
+                    words = (entry / "cmdline").read_bytes().split(b"\0")
+                    if b"watch" in words and wanted in (entry / "environ").read_bytes().split(b"\0"):
+                        found.append(int(entry.name))
+        return found
+
+    def kill_watcher(self) -> bool:
+        """kill -9 of the process that the watcher's lock names."""
+        try:
+            pid = int((self.state / "watch.lock").read_text())
+        except (OSError, ValueError):
+            return False
+        if pid not in self.watchers():
+            return False
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+        return True
+
+    def tokens(self) -> list[str]:
+        """The tokens of the machines that run."""
+        found: list[str] = []
+        for order in self.machines.glob("m-*/machine.json"):
+            with contextlib.suppress(OSError, ValueError):
+                found.append(json.loads(order.read_text())["token"])
+        return [token for token in found if processes.tagged("CRYOBURST_MACHINE", token)]
+
+    def cut_power(self) -> bool:
+        """End every process of every machine at one blow."""
+        pids = [pid for token in self.tokens() for pid in processes.tagged("CRYOBURST_MACHINE", token)]
+        for number in (signal.SIGSTOP, signal.SIGKILL):
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, number)
+        return bool(pids)
+
+    def drop_database(self) -> None:
+        """Delete the database with its journals."""
+        for tail in ("", "-wal", "-shm"):
+            (self.state / f"cryoburst.db{tail}").unlink(missing_ok=True)
+
+    def assert_clean(self, machines: int) -> None:
+        """So many machines were made, no command ran twice on one, and nothing is left."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end and (self.tokens() or list(self.machines.glob("m-*"))):
+            self.runs()
+            time.sleep(0.05)
+        assert not self.tokens()
+        assert not list(self.machines.glob("m-*"))
+        boots = self.boots.read_text().split() if self.boots.exists() else []
+        assert len(boots) == len(set(boots))
+        assert len(list((self.machines / ".gone").iterdir())) == machines
+
+    def close(self) -> None:
+        """End what a test left."""
+        for pid in self.watchers():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        provider = LocalProvider(self.machines)
+        for left in self.machines.glob("m-*"):
+            provider.delete(left.name)
