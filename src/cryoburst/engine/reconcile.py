@@ -11,8 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from cryoburst.engine import perform, stage_out
 from cryoburst.engine.observe import Listings, Observer, list_machines
+from cryoburst.engine.reaper import Reaper
 from cryoburst.engine.stage_in import forget_inputs, stage_in
-from cryoburst.engine.step import IDLE, Decision, Effect, Seen, reap, retry, step
+from cryoburst.engine.step import IDLE, Decision, Effect, Seen, retry, step
 from cryoburst.engine.world import World
 from cryoburst.model.documents import Exit
 from cryoburst.model.errors import (
@@ -27,14 +28,12 @@ from cryoburst.model.errors import (
     StoreFull,
     StoreUnavailable,
 )
-from cryoburst.model.plugins import MachineSeen
 from cryoburst.model.reasons import REASONS, sentence
-from cryoburst.model.run import Machine, Run
+from cryoburst.model.run import Run
 from cryoburst.model.states import MachineState, RunState
 
 log = logging.getLogger("cryoburst")
 WORKERS = 8
-DELETE_AGAIN = 5.0  # s between two requests for the end of the same machine
 SYNC_AGAIN = 5.0  # s after a live sync that failed
 RECOVER_AGAIN = 5.0  # s after a rebuilding that could not read everything
 
@@ -67,6 +66,7 @@ class Reconciler:
         self._world = world
         self._recover = recover
         self._observer = Observer(world)
+        self._reaper = Reaper(world, recover)
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="run")
         self._busy: dict[str, Future[None]] = {}  # run uid or machine token -> its work
         self._holders: set[str] = set()
@@ -89,13 +89,14 @@ class Reconciler:
         machines = ledger.machines()
         names = {m.provider for m in machines} | {r.provider for r in runs}
         self._listings = list_machines(world, names)
-        self._adopt(machines)
+        self._reaper.adopt(machines, self._listings)
         for run in self._observer.aborts(runs):
             ledger.want_stop(run, "aborted in the program's own window", world.clock())
         for run in runs:
             if run.uid not in self._busy and not self._decide(run).idle:
                 self._start(run.uid, self._advance, run.uid)
-        self._reap_all()
+        for token in self._reaper.reap(self._listings, self._busy):
+            self._start(token, self._reaper.delete, token)
         if finish:
             wait(self._busy.values())
         return len(runs) + len(ledger.machines())
@@ -292,71 +293,6 @@ class Reconciler:
         if run.state is RunState.STAGING_OUT:
             return not (exhausted and reason in _GIVES_UP)
         return run.state is RunState.DRAFT and not exhausted
-
-    # ------------------------------------------------------------------------------------------------ machines
-
-    def _adopt(self, machines: list[Machine]) -> None:
-        """Machines of ours that no row shows: one that was thought gone is ended, an unknown one gets a row."""
-        known = {m.token for m in machines}
-        for provider, listed in self._listings.machines.items():
-            for seen in listed.values():
-                if seen.token in known:
-                    continue
-                row = self._world.ledger.machine(seen.token)
-                if row is not None and row.state is MachineState.GONE:
-                    self._world.ledger.change_machine(row, {"state": MachineState.DELETING})
-                elif row is None and self._recover():  # else its run may be known to a store that can't be read
-                    self._world.ledger.add_machine(machine_row(provider, seen))
-
-    def _reap_all(self) -> None:
-        world, now = self._world, self._world.clock()
-        complete = world.ledger.complete
-        for machine in world.ledger.machines():
-            run = world.ledger.run_by_uid(machine.run)
-            if machine.token in self._busy or (run is None and not complete):
-                continue
-            known, seen = self._listings.find(machine.provider, machine.token)
-            if seen is not None and not machine.provider_id:  # the answer to its order was lost
-                machine = world.ledger.change_machine(machine, {"provider_id": seen.id}) or machine
-            age = self._listings.taken - machine.requested
-            decision = reap(machine, run, seen, known, bool(machine.provider_id) or age > world.limits.settle)
-            if decision.state is not None:
-                changes: dict[str, object] = {"state": decision.state}
-                if decision.state is MachineState.GONE:
-                    changes["gone"] = now
-                world.ledger.change_machine(machine, changes)
-            if decision.delete and seen is not None and now >= self._not_before.get(machine.token, 0.0):
-                self._not_before[machine.token] = now + DELETE_AGAIN
-                self._start(machine.token, self._delete, machine.token)
-
-    def _delete(self, token: str) -> None:
-        """Ask for the end of a machine. A failure is written into its row, and asked again for ever."""
-        machine = self._world.ledger.machine(token)
-        if machine is None:
-            return
-        _, seen = self._listings.find(machine.provider, token)
-        try:
-            self._world.provider(machine.provider).delete(seen.id if seen else machine.provider_id)
-        except CryoburstError as error:
-            log.warning("machine %s: %s", token, error)
-            self._world.ledger.change_machine(machine, {"note": f"not deleted yet: {error}"})
-
-
-def machine_row(provider: str, seen: MachineSeen) -> Machine:
-    """A row for a machine that a provider lists and no row shows."""
-    return Machine(
-        token=seen.token,
-        run=seen.run,
-        attempt=seen.attempt,
-        provider=provider,
-        offer="",
-        usd_per_hour=None,
-        state=MachineState.BOOTING,
-        requested=seen.created,
-        power_off_at=0.0,
-        provider_id=seen.id,
-        note="found by its tags",
-    )
 
 
 _LOOKS_AT_MACHINE = (RunState.PLACING, RunState.STARTING, RunState.RUNNING)

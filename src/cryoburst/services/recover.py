@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryoburst.engine.observe import load_document
-from cryoburst.engine.reconcile import machine_row
+from cryoburst.engine.reaper import machine_row
 from cryoburst.engine.world import World, closed_key, safe_name
 from cryoburst.model import documents
 from cryoburst.model.documents import Closed, Exit, Request, Spec, Started, Stop
