@@ -1,0 +1,224 @@
+"""What the commands answer to wrong words, wrong settings and wrong moments. In this process, and without a watcher."""
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cryoburst.cli.main import main
+from cryoburst.database.ledger import Ledger
+from cryoburst.model.states import RunState
+from cryoburst.services import watcher
+
+from .home import Home
+
+
+class Line:
+    """The command line, called in this process."""
+
+    def __init__(self, home: Home, output: pytest.CaptureFixture[str]) -> None:
+        self.home, self._output = home, output
+
+    def __call__(self, *words: str) -> tuple[int, str, str]:
+        """Exit code, standard output, standard error."""
+        self._output.readouterr()
+        code = main(words)
+        said = self._output.readouterr()
+        return code, said.out, said.err
+
+    def refuses(self, *words: str) -> str:
+        """The one sentence with which it refuses."""
+        code, out, err = self(*words)
+        assert (code, out) == (2, "")
+        assert err.startswith("cryoburst: ")
+        assert err.count("\n") == 1
+        return err
+
+
+@pytest.fixture
+def line(home: Home, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Line]:
+    """The command line in a home, whose watcher never starts."""
+    for name in [name for name in home.environment if name.startswith(("CRYOBURST_", "XDG_", "HOME"))]:
+        monkeypatch.setenv(name, home.environment[name])
+    for path in reversed(home.path):
+        monkeypatch.syspath_prepend(path)
+    monkeypatch.chdir(home.project)
+    monkeypatch.setattr(watcher, "ensure", lambda _settings: None)
+    yield Line(home, capsys)
+    sys.modules.pop("script_package", None)
+
+
+def settle(home: Home, number: int, state: RunState) -> None:
+    """Bring a run's row to a state, as a watcher would have."""
+    ledger = Ledger(f"sqlite://{home.state}/cryoburst.db")
+    ledger.connection.change("UPDATE runs SET state = ? WHERE number = ?", [str(state), number])
+    ledger.connection.close()
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--to", "moon"], "choose one of"),
+        (["--machine", "huge"], "has no machine huge"),
+        (["--max-price", "-1"], "not a price"),
+        (["--max-price", "nan"], "not a price"),
+        (["--parts", "0"], "at least one part"),
+        (["--parts", "3"], "leave --parts out"),
+    ],
+)
+@pytest.mark.parametrize("verb", ["submit", "plan"])
+def test_wishes_that_can_not_be_are_named_and_nothing_is_written(
+    line: Line, verb: str, words: list[str], says: str
+) -> None:
+    folder = line.home.job()
+    assert says in line.refuses(verb, "--job", folder, *words)
+    assert line("runs", "--json")[1] == "[]\n"
+
+
+def test_words_that_are_no_command_line(line: Line) -> None:
+    for words in (["submit"], ["submit", "--max-price", "much", "x"], ["nonsense"], ["stop", "first"]):
+        with pytest.raises(SystemExit) as ended:
+            main(words)
+        assert ended.value.code == 2
+
+
+def test_job_that_is_none(line: Line) -> None:
+    assert "no/such/job.sh" in line.refuses("submit", "no/such/job.sh")
+    assert "such" in line.refuses("plan", "--job", "no/such")
+
+
+def test_missing_input_marks_the_job_as_failed(line: Line) -> None:
+    folder = line.home.job(script="# input gone.bin\n")
+    assert "gone.bin" in line.refuses("submit", "--job", folder)
+    assert "gone.bin" in (line.home.project / folder / "FAILED").read_text()
+
+
+def test_plan_changes_nothing(line: Line) -> None:
+    folder = line.home.job()
+    (line.home.project / folder / "FAILED").touch()
+    before = sorted(p.stat().st_mtime_ns for p in line.home.project.rglob("*"))
+    code, out, _ = line("plan", "--job", folder, "--json")
+    assert code == 0
+    assert json.loads(out)["bytes_to_send"] == 20_000
+    assert line("plan", "--job", folder)[0] == 0
+    assert sorted(p.stat().st_mtime_ns for p in line.home.project.rglob("*")) == before
+    assert not [p for p in (line.home.state / "store").rglob("*") if p.is_file() and not p.name.startswith(".")]
+    assert line("runs", "--json")[1] == "[]\n"
+
+
+def test_second_submission_of_a_running_job_is_refused_and_marks_nothing(line: Line) -> None:
+    folder = line.home.job()
+    assert line("submit", "--job", folder) == (0, "Submitted run 1\n", "")
+    for state in (s for s in RunState if not s.final):
+        settle(line.home, 1, state)
+        assert "run 1 is at work" in line.refuses("submit", "--job", folder)
+    assert not (line.home.project / folder / "FAILED").exists()
+    settle(line.home, 1, RunState.STOPPED)
+    assert line("submit", "--job", folder) == (0, "Submitted run 2\n", "")
+
+
+@pytest.mark.parametrize("verb", ["show", "stop", "wait", "fetch", "logs"])
+def test_a_run_that_is_not_there(line: Line, verb: str) -> None:
+    assert "there is no run 7" in line.refuses(verb, "7")
+
+
+def test_stop_and_fetch_at_the_wrong_moment(line: Line) -> None:
+    line("submit", "--job", line.home.job())
+    assert "come home by themselves" in line.refuses("fetch", "1")
+    assert line("stop", "1") == (0, "Stopping run 1\n", "")
+    assert line("stop", "1")[0] == 0
+    settle(line.home, 1, RunState.STOPPED)
+    assert "has ended already" in line.refuses("stop", "1")
+    assert "store has no" in line.refuses("fetch", "1")
+    assert line("wait", "1")[0] == 1
+    assert line("logs", "1", "-f")[0] == 0
+
+
+def test_runs_and_show_work_without_the_store(line: Line) -> None:
+    line("submit", "--job", line.home.job())
+    (line.home.state / "store").rename(line.home.state / "away")
+    code, out, err = line("runs")
+    assert (code, err) == (0, "")
+    assert "Script/job001" in out
+    assert line("show", "1")[0] == 0
+    assert not (line.home.state / "store").exists()
+
+
+def test_doctor_names_a_store_that_does_not_answer(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    code, out, _ = line("doctor", "--json")
+    assert {f["subject"]: f["level"] for f in json.loads(out)}["store"] == "ok"
+    monkeypatch.setenv("CRYOBURST_STORE", (line.home.root / "nowhere").as_uri())
+    code, out, _ = line("doctor", "--json")
+    assert code == 1
+    found = {f["subject"]: f for f in json.loads(out)}["store"]
+    assert found["level"] == "error"
+    assert "mount its disk" in found["sentence"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("colour = 1", "unknown setting colour"),
+        ("poll_seconds = 'often'", "poll_seconds has a wrong value"),
+        ("poll_seconds = -1", "poll_seconds has a wrong value"),
+        ("retry_delays = 3", "retry_delays has a wrong value"),
+        ("machines = 'here'", "machines has a wrong value"),
+        ("= 3", "not TOML"),
+        ("store = 'nowhere'", "scheme"),
+        ("database = 'mysql://x'", "sqlite"),
+    ],
+)
+def test_a_wrong_settings_file_is_named_with_what_is_wrong(line: Line, text: str, says: str) -> None:
+    line.home.config.parent.mkdir(parents=True)
+    line.home.config.write_text(text)
+    assert says in line.refuses("submit", "--job", line.home.job())
+
+
+def test_a_settings_file_in_the_wrong_code_or_place(line: Line) -> None:
+    line.home.config.parent.mkdir(parents=True)
+    line.home.config.write_bytes(b"\xff\xfe")
+    assert "not TOML" in line.refuses("runs")
+    line.home.config.unlink()
+    line.home.config.mkdir()
+    assert "can't be read" in line.refuses("runs")
+
+
+@pytest.mark.parametrize("value", ["soon", "-1"])
+def test_a_wrong_setting_in_the_environment(line: Line, monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    monkeypatch.setenv("CRYOBURST_LOST_SECONDS", value)
+    assert "lost_seconds" in line.refuses("runs").lower()
+
+
+def test_recover_tells_what_it_found_and_what_it_could_not_read(line: Line) -> None:
+    for number in (1, 2):
+        line("submit", "--job", line.home.job(number))
+    line.home.drop_database()
+    code, out, _ = line("recover")
+    assert code == 0
+    assert out.startswith("Found 2 runs and 0 machines")
+    assert line("recover")[1].startswith("Found 0 runs")
+    code, out, _ = line("recover", "--store", (line.home.root / "nowhere").as_uri())
+    assert code == 1
+    assert "could not be read" in out
+
+
+@pytest.mark.parametrize("first", ["runs", "show", "doctor", "recover"])
+def test_every_command_brings_back_a_list_that_was_deleted(line: Line, first: str) -> None:
+    line("submit", "--job", line.home.job())
+    line.home.drop_database()
+    line(first, *(["1"] if first == "show" else []))
+    assert [run["number"] for run in json.loads(line("runs", "--json")[1])] == [1]
+
+
+def test_one_damaged_request_hides_no_other_run(line: Line) -> None:
+    for number in (1, 2, 3):
+        line("submit", "--job", line.home.job(number))
+    request = sorted((line.home.state / "store/runs").rglob("*.json"))[0]
+    request.write_text("{")
+    line.home.drop_database()
+    code, out, _ = line("recover")
+    assert code == 1
+    assert "Found 2 runs" in out
+    assert Path(request).name in out
