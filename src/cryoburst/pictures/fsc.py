@@ -30,11 +30,12 @@ def draw(star: Path, path: Path, truth: Comparison | None = None) -> Path:
         "FourierShellCorrelationMaskedMaps",
     )
     found = resolution(star)
-    line = f"half maps: {found:.2f} Å at FSC = {GOLD}"
+    limit = " (as fine as the box's pixels allow)" if found * frequency[-1] < 1.01 else ""
+    line = f"half maps: {found:.2f} Å at FSC = {GOLD}{limit}"
     if truth:
-        line += f" · {truth.sentence()}"
+        line += f"\n{truth.sentence()}"
     with style():
-        made = figure(10, 5.4)
+        made = figure(10, 5.8)
         axes = made.subplots()
         axes.axhline(GOLD, color=PALE, lw=1.2)
         axes.text(frequency[-1], GOLD, f" {GOLD}", color=GREY, va="center")

@@ -48,7 +48,7 @@ def style():
 
 def heading(made: Figure, title: str, line: str) -> None:
     """Write a title and a line of values above all axes, at the left."""
-    made.suptitle(f"{title}\n", x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK)
+    made.suptitle(title + "\n" * (1 + line.count("\n")), x=0.012, ha="left", fontsize=14, fontweight="bold", color=INK)
     made.text(0.012, 0.985 - 0.32 / made.get_figheight(), line, ha="left", va="top", fontsize=10, color=GREY)
 
 

@@ -37,9 +37,10 @@ class Comparison:
     def sentence(self) -> str:
         """One line for a person."""
         last = self.fsc[-1]
-        where = f"at {self.resolution:.1f} Å" if last < AGREE else f"not even at the last shell ({last:.2f})"
+        below = f"FSC = {AGREE} at {self.resolution:.1f} Å"
+        agree = below if last < AGREE else f"FSC still {last:.2f} at {self.resolution:.1f} Å, the last shell"
         return (
-            f"against the truth: FSC < {AGREE} {where}, {self.hand} hand, "
+            f"against the truth: {agree}, {self.hand} hand, "
             f"{self.found} of {self.matched} poses within {CLOSE:.0f}°, median error {self.angle:.2f}°"
         )
 
