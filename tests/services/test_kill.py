@@ -124,7 +124,7 @@ def test_machines_that_always_die_end_the_run_with_reason_and_advice(home: Home)
         if run["state"] == "RUNNING":  # one that is cut before it boots is given time to
             home.cut_power()
     assert (run["state"], run["reason"], run["attempt"]) == ("FAILED", "machine_died", 4)
-    assert "tried again" in run["explanation"]
+    assert "until no retries were left" in run["explanation"]
     assert "the machine died" in (home.project / folder / "FAILED").read_text()
     home.assert_clean(4)
 

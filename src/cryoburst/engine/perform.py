@@ -129,7 +129,7 @@ def mark(world: World, run: Run, state: RunState, reason: str, detail: str, verd
     """
     if verdict is None:
         outcome = {RunState.SUCCEEDED: "succeeded", RunState.STOPPED: "aborted"}.get(state, "failed")
-        verdict = Verdict(outcome, sentence(reason, detail))
+        verdict = Verdict(outcome, sentence(reason, detail, ended=True))
     if (Path(run.project) / run.job).is_dir():
         world.package(run).mark(Path(run.project), run.job, verdict)
     closed = Closed(run.uid, str(state), reason, detail, world.clock(), run.attempt)

@@ -211,7 +211,7 @@ class Reconciler:
         return not changed.state.final
 
     def _note(self, run: Run) -> None:
-        why = f": {sentence(run.reason, run.detail)}" if run.reason else ""
+        why = f": {sentence(run.reason, run.detail, ended=run.state.final)}" if run.reason else ""
         self._world.ledger.event(run.uid, self._world.clock(), f"{run.state}{why}")
         log.info("run %d %s%s", run.number, run.state, why)
 

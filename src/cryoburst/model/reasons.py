@@ -39,18 +39,18 @@ _ALL = (
     Reason("no_machine_fits", Fault.JOB, False, "no machine fits", "see cryoburst machines, and ask for less"),
     Reason("aborted", Fault.USER, False, "stopped by the user", "run it again or continue it when you like"),
     Reason("deadline", Fault.BUDGET, False, "the walltime was used up", "raise walltime_hours and continue the job"),
-    Reason("machine_died", Fault.MACHINE, True, "the machine died", "it is tried again on a new machine"),
-    Reason("agent_killed", Fault.MACHINE, True, "the agent on the machine was killed", "it is tried again"),
-    Reason("never_started", Fault.MACHINE, True, "the machine's agent never started", "it is tried again"),
+    Reason("machine_died", Fault.MACHINE, True, "the machine died", "see cryoburst machines --all"),
+    Reason("agent_killed", Fault.MACHINE, True, "the agent on the machine was killed", "it may need more memory"),
+    Reason("never_started", Fault.MACHINE, True, "the machine's agent never started", "see cryoburst doctor"),
     Reason("machine_disk_full", Fault.MACHINE, True, "the machine's disk is full", "choose one with a larger disk"),
-    Reason("inputs_lost", Fault.STORE, True, "the machine could not fetch its inputs", "it is tried again"),
-    Reason("outputs_unsent", Fault.STORE, True, "the machine could not send every output", "it is tried again"),
+    Reason("inputs_lost", Fault.STORE, True, "the machine could not fetch its inputs", "see cryoburst doctor"),
+    Reason("outputs_unsent", Fault.STORE, True, "the machine could not send every output", "see cryoburst doctor"),
     Reason("store_unavailable", Fault.STORE, True, "the store does not answer", "see cryoburst doctor"),
-    Reason("store_full", Fault.STORE, True, "the store is full", "make room in the store; it is tried again"),
+    Reason("store_full", Fault.STORE, True, "the store is full", "make room in the store"),
     Reason("home_full", Fault.STORE, True, "no room at home", "make room; the outputs are safe in the store"),
     Reason("home_unwritable", Fault.STORE, True, "the project can't be written", "the outputs are safe in the store"),
     Reason("output_corrupt", Fault.STORE, True, "an output in the store is damaged", "run the job again"),
-    Reason("no_capacity", Fault.CAPACITY, True, "no such machine is free now", "it is tried again, or choose another"),
+    Reason("no_capacity", Fault.CAPACITY, True, "no such machine is free now", "wait, or choose another"),
     Reason("quota", Fault.QUOTA, True, "the account may not have more machines", "raise the quota or end others"),
     Reason("provider_unavailable", Fault.CAPACITY, True, "the provider does not answer", "see cryoburst doctor"),
     Reason("credentials", Fault.CREDENTIALS, False, "the provider refuses the account", "see cryoburst doctor"),
@@ -60,9 +60,10 @@ _ALL = (
 REASONS: dict[str, Reason] = {reason.code: reason for reason in _ALL}
 
 
-def sentence(reason: str, detail: str) -> str:
-    """A reason with its particulars and advice, for people."""
+def sentence(reason: str, detail: str, *, ended: bool) -> str:
+    """A reason with its particulars and advice, for people; and what comes of it, unless that is plain."""
     if reason not in REASONS:
         return detail
     known = REASONS[reason]
-    return f"{known.sentence}{f' ({detail})' if detail else ''}: {known.advice}"
+    next_ = "; it was tried until no retries were left" if ended else "; it is tried again"
+    return f"{known.sentence}{f' ({detail})' if detail else ''}: {known.advice}{next_ if known.retry else ''}"

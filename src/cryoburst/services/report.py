@@ -30,7 +30,7 @@ def run_values(run: Run, now: float) -> Values:
         "attempt": run.attempt,
         "reason": run.reason or None,
         "detail": run.detail or None,
-        "explanation": sentence(run.reason, run.detail) or None,
+        "explanation": sentence(run.reason, run.detail, ended=run.state.final) or None,
         "submitted": run.submitted,
         "ended": run.ended,
         "retry_at": run.retry_at or None,
