@@ -98,12 +98,13 @@ class FakeProvider:
 
 
 class Gate:
-    """A store that home can't reach while ``shut``, and that waits at ``held`` before it gives a file."""
+    """A store that home can't reach while ``shut``, that waits at ``held`` before it gives a file, or ``hung``."""
 
     def __init__(self, inner: FolderStore) -> None:
         self._inner = inner
         self.shut = False
         self.held: threading.Event | None = None
+        self.hung: threading.Event | None = None  # every call waits for it
 
     def __getattr__(self, name: str) -> Any:
         found: Any = getattr(self._inner, name)
@@ -113,6 +114,8 @@ class Gate:
         def call(*given: Any) -> Any:
             if self.shut:
                 raise StoreUnavailable("no way to the store")
+            if self.hung is not None:
+                assert self.hung.wait(30)
             if name == "get_file" and self.held is not None:
                 assert self.held.wait(30)
             return found(*given)

@@ -235,3 +235,14 @@ def test_exit_record_that_can_not_be_understood_does_not_hold_a_run_for_ever(sta
     stage.provider.die()
     run = stage.tick()
     assert (run.state, run.reason, run.attempt) == (S.WAITING, "machine_died", 2)
+
+
+def test_a_store_that_hangs_does_not_hold_submit(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cryoburst.services.submit.STORE_WAIT", 0.01)
+    stage.gate.hung = threading.Event()
+    run = stage.submit()
+    assert run.number == 1
+    assert "slow" in stage.world.ledger.events(run.uid)[-1].text
+    stage.gate.hung.set()
+    assert stage.tick().state is S.STARTING
+    assert stage.inside.get(f"runs/me/{run.uid}.json") is not None

@@ -4,15 +4,17 @@ import os
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
 
 from cryoburst.engine import perform, stage_in
 from cryoburst.engine.world import World
-from cryoburst.model.errors import BadInput, CryoburstError, StoreError
+from cryoburst.model.errors import BadInput, CryoburstError
 from cryoburst.model.job import Job, Verdict, Wishes
 from cryoburst.model.plugins import Offer, Package
 from cryoburst.model.run import Run
 from cryoburst.services.settings import Settings
 
+STORE_WAIT = 0.4  # s that submit waits for the store
 QUICK_BYTES = 16 * 2**20  # STAR files of a job up to this size are followed before submit returns
 
 
@@ -51,11 +53,26 @@ def submit(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wi
         raise _busy(added)  # another submission of this job came between
     run = added
     world.ledger.event(run.uid, run.submitted, "DRAFT")
-    try:
-        perform.write_request(world, run)
-    except StoreError as error:
-        world.ledger.event(run.uid, world.clock(), f"the request waits for the store: {error}")
+    _tell_store(world, run)
     return run
+
+
+def _tell_store(world: World, run: Run) -> None:
+    """Put the request into the store, from where it can be recovered, if the store is quick; else the watcher does."""
+    failed: list[str] = []
+
+    def write() -> None:
+        try:
+            perform.write_request(world, run)
+        except CryoburstError as error:
+            failed.append(str(error))
+
+    writing = Thread(target=write, daemon=True)  # a store that hangs must not hold the program's window
+    writing.start()
+    writing.join(STORE_WAIT)
+    if writing.is_alive() or failed:
+        why = failed[0] if failed else "it is slow"
+        world.ledger.event(run.uid, world.clock(), f"the request waits for the store: {why}")
 
 
 def plan(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wishes) -> Planned:
@@ -108,6 +125,7 @@ def _draft(
         parts=wishes.parts,
         submitted=world.clock(),
     )
+    world.store(run)  # an address that is none is told now
     return job, run
 
 

@@ -1,0 +1,180 @@
+"""A real RELION job (a small Class2D) through power cuts, killed watchers, a deleted database, and a stop."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cryoburst.agent import processes
+from cryoburst.packages.relion.setup import write_template
+
+from .home import Home
+
+pytestmark = pytest.mark.slow
+JOB = "Class2D/job001"
+SUCCESS, FAILURE, ABORTED = (f"RELION_JOB_EXIT_{name}" for name in ("SUCCESS", "FAILURE", "ABORTED"))
+PIPELINE = "\n# version 30001\n\ndata_pipeline_general\n\n_rlnPipeLineJobCounter                       2\n \n"
+JOB_STAR = "\ndata_job\n\n_rlnJobType                             8\n_rlnJobIsContinue                       0\n"
+OPTICS = """
+# version 30001
+
+data_optics
+
+loop_
+_rlnOpticsGroup #1
+_rlnOpticsGroupName #2
+_rlnSphericalAberration #3
+_rlnVoltage #4
+_rlnImagePixelSize #5
+_rlnImageSize #6
+_rlnImageDimensionality #7
+1 one 2.7 300 4.0 32 2
+
+# version 30001
+
+data_particles
+
+loop_
+_rlnImageName #1
+_rlnOpticsGroup #2
+"""
+
+
+def project(home: Home, iterations: int) -> None:
+    """A project of RELION 3.1 with a Class2D of 60 particles, scripted as RELION's window does."""
+    import mrcfile
+
+    rng = np.random.default_rng(1)
+    y, x = np.mgrid[-16:16, -16:16]
+    blob = np.exp(-(x**2 + (2 * y) ** 2) / 40)
+    images = np.stack([np.rot90(blob, k % 4) for k in range(60)]) + rng.normal(0, 0.5, (60, 32, 32))
+    with mrcfile.new(home.project / "particles.mrcs", data=images.astype(np.float32)) as file:
+        file.voxel_size = 4.0
+    rows = "".join(f"{k + 1:06d}@particles.mrcs 1\n" for k in range(60))
+    (home.project / "particles.star").write_text(OPTICS + rows)
+    (home.project / "default_pipeline.star").write_text(PIPELINE)
+    folder = home.project / JOB
+    folder.mkdir(parents=True)
+    (folder / "job.star").write_text(JOB_STAR)
+    command = (
+        f"`which relion_refine` --o {JOB}/run --i particles.star --K 2 --iter {iterations} --particle_diameter 100 "
+        "--tau2_fudge 2 --psi_step 24 --offset_range 2 --offset_step 2 --oversampling 1 --norm --scale --zero_mask "
+        f"--dont_combine_weights_via_disc --pool 3 --pad 2 --flatten_solvent --j 1 --random_seed 1 "
+        f"--pipeline_control {JOB}/"
+    )
+    write_template(home.root / "template.sh")
+    text = (home.root / "template.sh").read_text()
+    for word, value in (("name", f"{JOB}/"), ("mpinodes", "1"), ("threads", "1"), ("command", command)):
+        text = text.replace(f"XXX{word}XXX", value)
+    for number in (1, 2, 3):
+        text = text.replace(f"XXXextra{number}XXX", "1" if number == 3 else "")
+    (folder / "run_submit.script").write_text(text)
+
+
+def submit(home: Home) -> None:
+    done = home.call("submit", f"{JOB}/run_submit.script")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Submitted run 1\n", "")
+
+
+def outputs(home: Home) -> dict[str, bytes]:
+    """The files that RELION's outputs are: without logs, scripts and markers."""
+    left_out = ("run.out", "run.err", "job.star", "run_submit.script", SUCCESS)
+    return {p.name: p.read_bytes() for p in (home.project / JOB).iterdir() if p.name not in left_out}
+
+
+def agents(home: Home) -> list[int]:
+    """The agents of all machines."""
+    found: list[int] = []
+    for token in home.tokens():
+        for pid in processes.tagged("CRYOBURST_MACHINE", token):
+            if b"agent.pyz\0run" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                found.append(pid)
+    return found
+
+
+def iteration(home: Home, number: int) -> bool:
+    """Whether an iteration's optimiser is at home."""
+    return (home.project / JOB / f"run_it{number:03d}_optimiser.star").exists()
+
+
+@pytest.mark.parametrize("fault", ["watcher", "database", "agent", "power"])
+def test_class2d_that_meets_a_fault_in_its_middle_ends_as_it_does_alone(home: Home, fault: str) -> None:
+    project(home, iterations=12)
+    submit(home)
+    home.until(lambda run: run["state"] == "RUNNING" and iteration(home, 2))
+    if fault == "watcher":
+        assert home.kill_watcher()
+    elif fault == "database":
+        home.drop_database()
+    elif fault == "agent":
+        for pid in agents(home):
+            os.kill(pid, signal.SIGKILL)
+    else:
+        assert home.cut_power()
+    run = home.ended()
+    attempts = 1 if fault in ("watcher", "database") else 2
+    assert (run["state"], run["attempt"]) == ("SUCCEEDED", attempts)
+    assert (home.project / JOB / SUCCESS).exists()
+    assert not (home.project / JOB / FAILURE).exists()
+    assert home.runs()[0]["progress"]["done"] == 12
+    mine = outputs(home)
+    home.assert_clean(attempts)
+    alone = home.project / "alone"
+    alone.mkdir()
+    command = next(
+        line for line in (home.project / JOB / "run_submit.script").read_text().splitlines() if "--o" in line
+    )
+    words = command.replace("$MPI", "").replace("`which relion_refine`", "relion_refine")
+    words = words.replace(f"--o {JOB}/run", "--o alone/run").replace(f"--pipeline_control {JOB}/", "")
+    subprocess.run(words.split(), cwd=home.project, check=True, capture_output=True, timeout=120)
+    maps = sorted(alone.glob("run_it*_classes.mrcs"))
+    assert len(maps) == 13
+    for path in maps:
+        assert mine[path.name][1024:] == path.read_bytes()[1024:], path.name  # its header holds the time
+
+
+def test_stop_of_a_class2d_brings_home_what_it_has_and_says_aborted(home: Home) -> None:
+    project(home, iterations=400)
+    submit(home)
+    home.until(lambda run: run["state"] == "RUNNING" and iteration(home, 1))
+    (home.project / JOB / "RELION_JOB_ABORT_NOW").touch()  # as RELION's window does
+    run = home.ended()
+    assert (run["state"], run["reason"]) == ("STOPPED", "aborted")
+    assert (home.project / JOB / ABORTED).exists()
+    assert not (home.project / JOB / "RELION_JOB_ABORT_NOW").exists()
+    assert not (home.project / JOB / SUCCESS).exists()
+    home.assert_clean(1)
+
+
+def test_fetch_brings_back_outputs_that_were_deleted_at_home(home: Home) -> None:
+    project(home, iterations=2)
+    submit(home)
+    assert home.ended()["state"] == "SUCCEEDED"
+    before = outputs(home)
+    gone = sorted((home.project / JOB).glob("run_it*"))
+    for path in gone[::2]:
+        path.unlink()
+    gone[1].write_bytes(b"damaged")
+    done = home.call("fetch", "1")
+    assert done.returncode == 0, done.stderr
+    assert outputs(home) == before
+    home.drop_database()
+    gone[0].unlink()
+    assert home.call("fetch", "1").returncode == 0
+    assert outputs(home) == before
+
+
+def test_logs_follow_and_wait_end_with_the_run(home: Home) -> None:
+    project(home, iterations=3)
+    submit(home)
+    following = home.start("logs", "1", "-f")
+    waiting = home.start("wait", "1")
+    said = following.communicate(timeout=60)[0]
+    assert following.returncode == 0
+    assert said == (home.project / JOB / "run.out").read_text()
+    assert "Maximization" in said
+    assert waiting.communicate(timeout=60)[0].splitlines()[-1].startswith("Run 1 SUCCEEDED")
+    assert waiting.returncode == 0
