@@ -30,7 +30,10 @@ def run(options: argparse.Namespace) -> int:
     observed = f", heard of {duration(now - values['observed'])} ago" if values["observed"] else ""
     lines = (
         ("project", values["project"]),
-        ("machine", f"{values['provider']} {values['machine'] or ''}, attempt {values['attempt']}"),
+        (
+            "machine",
+            f"{values['machine'] or 'not chosen yet'} (provider {values['provider']}), attempt {values['attempt']}",
+        ),
         ("progress", f"{progress(values['progress'])}{observed if not values['ended'] else ''}"),
         ("sent", f"{values['files_in']} files, {size(values['bytes_in'])}; {size(values['bytes_sent'])} were new"),
         ("brought back", f"{values['files_out']} files, {size(values['bytes_out'])}"),

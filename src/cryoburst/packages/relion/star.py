@@ -10,12 +10,11 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
-
 from cryoburst.model.errors import BadInput
 
 CHUNK = 1 << 23  # bytes read at once: large enough that Python's work per chunk vanishes, small enough for the cache
 LONGEST_LINE = 1 << 26  # bytes; a longer line is not a STAR file
+QUICK = 1 << 20  # bytes of text whose words are quicker counted as Python strings
 _VALUE = re.compile(rb'"([^"]*)"(?=\s|$)|\'([^\']*)\'(?=\s|$)|(\S+)')
 DIGITS = b"0123456789"
 SLOW = (b'"', b"'", b"#", b"\0")  # a chunk with one of these is read line by line
@@ -279,5 +278,9 @@ def _bare(word: bytes) -> bytes:
 
 def _words(text: bytes) -> int:
     """How many words of printable bytes the text has; numpy counts the places where one begins."""
+    if len(text) < QUICK:
+        return len(text.split())
+    import numpy as np  # takes longer to import than a small file to read
+
     ink = np.frombuffer(text, np.uint8) > 32
     return int(np.count_nonzero(ink[1:] > ink[:-1])) + int(ink[:1].any())
