@@ -3,8 +3,10 @@
 Positions are those of RELION 3.1.3's 800x800 window in the corner of the screen. A list is judged by its ink.
 """
 
+import json
 import os
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +21,8 @@ pytestmark = pytest.mark.slow
 SIZE = (1280, 1000)
 SCHEDULED, RUNNING, FINISHED = (300, 575), (300, 465), (40, 465)  # the first line of each list
 RUN = (741, 366)
+JOB_ACTIONS, ABORT, CONFIRM = (145, 404), (155, 473), (342, 473)  # the dialog opens where the pointer is
+LONG = "do_ctf_correction == No;nr_classes == 3;nr_iter == 500;particle_diameter == 250;psi_sampling == 4"
 LISTS = {"finished": (14, 458, 256, 640), "running": (280, 458, 520, 535), "scheduled": (280, 568, 520, 645)}
 
 
@@ -165,3 +169,36 @@ def test_a_job_that_cannot_be_sent_is_red_in_the_window(project: Any, open_windo
     assert project.statuses()[folder] == "failed"
     assert "Movies/mic_001.mrcs" in project.text(f"{folder}run.err")
     window.picture(project.root.parent / "failed_job.png")
+
+
+def test_abort_in_the_windows_menu_stops_the_run_and_its_machine(
+    project: Any, particles: str, open_window: Any
+) -> None:
+    folder = project.add("Class2D", f"fn_img == {particles};{LONG}")
+    with project.start(folder) as pipeliner:  # the window itself would take a scheduled Class2D for one that goes on
+        end = time.monotonic() + 60
+        while "iteration 2 of" not in project.text(f"{folder}run.out"):
+            assert pipeliner.poll() is None
+            assert time.monotonic() < end, project.text(f"{folder}run.err")
+            time.sleep(0.1)
+        pipeliner.kill()
+    window = open_window()
+    window.until("running", 10)
+    for place in (RUNNING, JOB_ACTIONS, ABORT, CONFIRM):
+        window.click(place)
+    window.wait(lambda: window.red("finished"), "a red line among the finished jobs")
+    window.picture(project.root.parent / "aborted.png")
+    assert not window.shows("running")
+    assert project.statuses()[folder] == "aborted"
+    assert (project.root / folder / "run_it001_optimiser.star").exists()
+    assert [run["state"] for run in _json(project, "runs")] == ["STOPPED"]
+    window.wait(lambda: not _json(project, "machines")["machines"], "the end of the machine")
+
+
+def _json(project: Any, command: str) -> Any:
+    """What a command of cryoburst prints with --json."""
+    program = Path(sys.executable).with_name("cryoburst")
+    done = subprocess.run(
+        [program, command, "--json"], env=project.environment, capture_output=True, text=True, timeout=60, check=True
+    )
+    return json.loads(done.stdout)
