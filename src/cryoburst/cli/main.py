@@ -7,6 +7,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import NoReturn
 
 from cryoburst.model.errors import CryoburstError, one_line
 
@@ -30,9 +31,17 @@ COMMANDS: dict[str, tuple[str, str]] = {
 }
 
 
+class Parser(argparse.ArgumentParser):
+    """argparse, whose errors are one sentence as all others are."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the words, in one line; end with exit code 2."""
+        sys.exit(fail(f"{message}: see {self.prog} --help"))
+
+
 def parser(only: str | None = None) -> argparse.ArgumentParser:
     """The whole parser; with ``only`` the arguments of that command alone, the others by name."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="cryoburst",
         description="Sends cryo-EM jobs from a project folder to machines elsewhere, and brings the results back.",
     )

@@ -1,0 +1,28 @@
+"""A user's home for each test."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .home import Home
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[Home]:
+    """A home with a job to submit; its watcher, if one was started, ends with the test."""
+    made = Home(tmp_path)
+    yield made
+    lock = made.state / "watch.lock"
+    with contextlib.suppress(OSError, ValueError):
+        pid = int(lock.read_text())
+        if os.fsencode(f"CRYOBURST_STATE={made.state}") in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+            os.kill(pid, signal.SIGTERM)
+            for _ in range(100):
+                if not Path(f"/proc/{pid}").exists():
+                    break
+                time.sleep(0.05)
