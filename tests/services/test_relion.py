@@ -90,8 +90,8 @@ def agents(home: Home) -> list[int]:
     found: list[int] = []
     for token in home.tokens():
         for pid in processes.tagged("CRYOBURST_MACHINE", token):
-            if b"agent.pyz\0run" in Path(f"/proc/{pid}/cmdline").read_bytes():
-                found.append(pid)
+            running = b"agent.pyz\0run" in Path(f"/proc/{pid}/cmdline").read_bytes()
+            found += [pid] if running else []
     return found
 
 
