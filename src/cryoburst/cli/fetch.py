@@ -2,10 +2,12 @@
 
 import argparse
 
+from cryoburst.cli.number import number_argument
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst fetch``."""
-    parser.add_argument("number", type=int, metavar="N", help="the run's number")
+    number_argument(parser)
 
 
 def run(options: argparse.Namespace) -> int:

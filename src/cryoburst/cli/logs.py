@@ -2,10 +2,12 @@
 
 import argparse
 
+from cryoburst.cli.number import number_argument
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst logs``."""
-    parser.add_argument("number", type=int, metavar="N", help="the run's number")
+    number_argument(parser)
     parser.add_argument("-f", "--follow", action="store_true", help="go on printing until the run has ended")
     parser.add_argument("--err", action="store_true", help="the errors (run.err) instead of the output (run.out)")
 

@@ -2,10 +2,12 @@
 
 import argparse
 
+from cryoburst.cli.number import number_argument
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst show``."""
-    parser.add_argument("number", type=int, metavar="N", help="the run's number")
+    number_argument(parser)
     parser.add_argument("--json", action="store_true", help="print it as JSON")
 
 

@@ -2,10 +2,12 @@
 
 import argparse
 
+from cryoburst.cli.number import number_argument
+
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst stop``."""
-    parser.add_argument("number", type=int, metavar="N", help="the run's number")
+    number_argument(parser)
     parser.add_argument("--wait", action="store_true", help="wait until it has ended")
 
 

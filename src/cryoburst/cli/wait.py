@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from cryoburst.cli.number import number_argument
 from cryoburst.cli.show_values import duration, print_json, progress, size
 from cryoburst.database.ledger import Ledger
 from cryoburst.model.run import Run
@@ -15,7 +16,7 @@ from cryoburst.services.report import run_values
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst wait``."""
-    parser.add_argument("number", type=int, metavar="N", help="the run's number")
+    number_argument(parser)
     parser.add_argument("--json", action="store_true", help="print the run as JSON at its end, and nothing before")
 
 

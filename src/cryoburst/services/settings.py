@@ -10,6 +10,7 @@ import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import TypeGuard
 
 from cryoburst.model.errors import BadInput
 from cryoburst.model.patience import Limits, Terms
@@ -120,12 +121,17 @@ def _value(key: str, value: object, where: str) -> object:
     kind = _KINDS.get(key)
     if kind is None:
         raise BadInput(f"unknown setting {key}", where=where, advice=f"the settings are {', '.join(sorted(_KINDS))}")
-    if kind is float and isinstance(value, int | float) and not isinstance(value, bool) and value >= 0:
+    if kind is float and _is_amount(value):
         return float(value)
     if kind is str and isinstance(value, str):
         return value
     if kind is Path and isinstance(value, str) and Path(value).is_absolute():
         return Path(value)
-    if kind == tuple[float, ...] and isinstance(value, list):
-        return tuple(float(item) for item in value if isinstance(item, int | float))
+    if kind == tuple[float, ...] and isinstance(value, list) and all(map(_is_amount, value)):
+        return tuple(float(item) for item in value)
     raise BadInput(f"the setting {key} has a wrong value", where=where, advice="see docs/settings.md")
+
+
+def _is_amount(value: object) -> TypeGuard[float]:
+    """Whether a value is a number that time can be measured in."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0

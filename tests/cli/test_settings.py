@@ -1,0 +1,87 @@
+"""Settings and folders that can't work: said in one sentence, before anything is sent."""
+
+import os
+import subprocess
+
+import pytest
+
+from .home import FOLDER, Home
+
+SCRIPT = f"{FOLDER}run_submit.script"
+READERS = (("runs",), ("show", "1"), ("machines",), ("plan", SCRIPT), ("submit", SCRIPT))
+
+
+@pytest.mark.parametrize("words", READERS)
+def test_the_state_folder_is_a_file(home: Home, words: tuple[str, ...]) -> None:
+    home.state.write_text("mine")
+    before = home.files()
+    assert str(home.state) in home.fails(*words)
+    assert home.state.read_text() == "mine"
+    assert home.files() == before
+
+
+@pytest.mark.parametrize("words", READERS)
+def test_the_state_folder_lies_below_a_file(home: Home, words: tuple[str, ...]) -> None:
+    (home.root / "file").write_text("mine")
+    home.environment["CRYOBURST_STATE"] = str(home.root / "file/state")
+    before = home.files()
+    assert str(home.root / "file") in home.fails(*words)
+    assert home.files() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("provider = local\n", "the settings are not TOML"),
+        ("[", "the settings are not TOML"),
+        ('colour = "red"\n', "unknown setting colour"),
+        ('walltime_hours = "long"\n', "the setting walltime_hours has a wrong value"),
+        ("poll_seconds = -1\n", "the setting poll_seconds has a wrong value"),
+        ("retry_delays = [1, -5]\n", "the setting retry_delays has a wrong value"),
+        ('retry_delays = ["soon"]\n', "the setting retry_delays has a wrong value"),
+        ("poll_seconds = nan\n", "the setting poll_seconds has a wrong value"),
+        ('store = "nonsense"\n', "nonsense"),
+        ('database = "mysql://x"\n', "unknown database"),
+        ('provider = "nowhere"\n', "nowhere"),
+        ('machines = "here"\n', "the setting machines has a wrong value"),
+    ],
+)
+def test_settings_that_cannot_work(home: Home, text: str, sentence: str) -> None:
+    home.config.parent.mkdir(parents=True)
+    home.config.write_text(text)
+    assert sentence in home.refused()
+
+
+def test_settings_that_are_not_text(home: Home) -> None:
+    home.config.parent.mkdir(parents=True)
+    home.config.write_bytes(b"\xff\xfe\x00")
+    assert "the settings are not TOML" in home.refused()
+
+
+def test_a_number_in_the_environment_that_is_none(home: Home) -> None:
+    home.environment["CRYOBURST_POLL_SECONDS"] = "often"
+    assert "CRYOBURST_POLL_SECONDS is not a number (often)" in home.refused()
+
+
+def test_the_disk_of_the_state_folder_is_full(home: Home) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a disk")
+    home.state.mkdir()
+    words = ["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(home.state)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"a disk can be mounted only with more rights than these: {done.stderr.strip()}")
+    try:
+        subprocess.run(
+            ["dd", "if=/dev/zero", f"of={home.state}/full", "bs=4096"], capture_output=True
+        )  # until it is full
+        before = home.files()
+        for words in READERS:
+            assert "full" in home.fails(*words) or "room" in home.fails(*words)
+        assert home.files() == before
+        (home.state / "full").unlink()
+        subprocess.run(["mount", "-o", "remount,size=8m", str(home.state)], check=True)
+        home.succeeds()
+        home.no_machine()
+    finally:
+        subprocess.run(["umount", "-l", str(home.state)], check=True)
