@@ -66,7 +66,10 @@ class Machine:
         """Write machine.json unless it is there; the order that is there. Of two at once, one wins."""
         self.root.mkdir(exist_ok=True)
         beside = self.root / f".machine.json.{os.getpid()}.{os.urandom(4).hex()}"
-        beside.write_bytes(dump(order))
+        with beside.open("wb") as file:
+            file.write(dump(order))
+            file.flush()
+            os.fsync(file.fileno())  # a power cut must not leave an order that nobody can read
         try:
             os.link(beside, self.root / "machine.json")
         except FileExistsError:
