@@ -17,7 +17,8 @@ from cryoburst.model.states import MachineState, RunState
 
 RUN = Run(
     number=0, uid="u1", owner="me", project="/p", job="Class2D/job001/", target="Class2D/job001", kind="k",
-    package="relion", script="echo é\n", store="s", provider="local", machine="", max_price=None, parts=1, submitted=1.5,
+    package="relion", script="echo é\n", store="s", provider="local", machine="", max_price=None, parts=1,
+    submitted=1.5,
 )  # fmt: skip
 MACHINE = Machine("u1-1", "u1", 1, "local", "this", None, MachineState.REQUESTED, 2.0, 3.0)
 
