@@ -5,10 +5,16 @@ import subprocess
 
 import pytest
 
-from .home import FOLDER, Home
+from .home import FOLDER, MARKED, Home
 
 SCRIPT = f"{FOLDER}run_submit.script"
 READERS = (("runs",), ("show", "1"), ("machines",), ("plan", SCRIPT), ("submit", SCRIPT))
+
+
+def assert_told(home: Home, before: dict[str, bytes], words: tuple[str, ...]) -> None:
+    """RELION's window was told why a submission failed, and no other file was touched."""
+    assert set(home.files()) - set(before) == (MARKED if words[0] == "submit" else set())
+    assert before.items() <= home.files().items()
 
 
 @pytest.mark.parametrize("words", READERS)
@@ -17,7 +23,7 @@ def test_the_state_folder_is_a_file(home: Home, words: tuple[str, ...]) -> None:
     before = home.files()
     assert str(home.state) in home.fails(*words)
     assert home.state.read_text() == "mine"
-    assert home.files() == before
+    assert_told(home, before, words)
 
 
 @pytest.mark.parametrize("words", READERS)
@@ -26,7 +32,7 @@ def test_the_state_folder_lies_below_a_file(home: Home, words: tuple[str, ...]) 
     home.environment["CRYOBURST_STATE"] = str(home.root / "file/state")
     before = home.files()
     assert str(home.root / "file") in home.fails(*words)
-    assert home.files() == before
+    assert_told(home, before, words)
 
 
 @pytest.mark.parametrize(
@@ -50,6 +56,16 @@ def test_settings_that_cannot_work(home: Home, text: str, sentence: str) -> None
     home.config.parent.mkdir(parents=True)
     home.config.write_text(text)
     assert sentence in home.refused()
+    assert (home.project / FOLDER / "RELION_JOB_EXIT_FAILURE").exists()
+
+
+def test_a_job_that_may_be_running_is_not_marked_for_wrong_settings(home: Home) -> None:
+    home.config.parent.mkdir(parents=True)
+    home.config.write_text("[")
+    (home.project / FOLDER / "run.out").write_text("Expectation iteration 1 of 25\n")
+    before = home.files()
+    assert "the settings are not TOML" in home.fails("submit", "--job", FOLDER)
+    assert home.files() == before
 
 
 def test_settings_that_are_not_text(home: Home) -> None:
@@ -78,7 +94,7 @@ def test_the_disk_of_the_state_folder_is_full(home: Home) -> None:
         before = home.files()
         for words in READERS:
             assert "full" in home.fails(*words) or "room" in home.fails(*words)
-        assert home.files() == before
+        assert_told(home, before, READERS[-1])
         (home.state / "full").unlink()
         subprocess.run(["mount", "-o", "remount,size=8m", str(home.state)], check=True)
         home.succeeds()

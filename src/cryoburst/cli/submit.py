@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from cryoburst.model.errors import BadInput
+from cryoburst.model.errors import BadInput, CryoburstError
 from cryoburst.model.job import Wishes
 
 
@@ -30,10 +30,14 @@ def run(options: argparse.Namespace) -> int:
     from cryoburst.services import settings as settings_
     from cryoburst.services import watcher
     from cryoburst.services.house import open_world
-    from cryoburst.services.submit import submit
+    from cryoburst.services.submit import refuse_unopened, submit
 
-    settings = settings_.load()
-    world = open_world(settings)
+    try:
+        settings = settings_.load()
+        world = open_world(settings)
+    except CryoburstError as error:
+        refuse_unopened(target(options), Path.cwd(), error)
+        raise
     run = submit(world, settings, target(options), Path.cwd(), wishes(options))
     watcher.ensure(settings)
     if options.wait:

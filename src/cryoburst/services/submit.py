@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -12,6 +13,7 @@ from cryoburst.model.errors import BadInput, CryoburstError
 from cryoburst.model.job import Job, Verdict, Wishes
 from cryoburst.model.plugins import Offer, Package
 from cryoburst.model.run import Run
+from cryoburst.services.house import Plugins
 from cryoburst.services.settings import Settings
 
 STORE_WAIT = 0.4  # s that submit waits for the store
@@ -150,6 +152,19 @@ def _busy(other: Run) -> JobBusy:
         where=other.job,
         advice=f"wait for it (cryoburst wait {other.number}) or stop it (cryoburst stop {other.number})",
     )
+
+
+def refuse_unopened(target: Path, cwd: Path, error: CryoburstError) -> None:
+    """Tell the program's window why nothing runs when not even the settings or the database can be opened.
+
+    Nobody can say then which runs are at work, so only a job folder without any output is marked.
+    """
+    for package in Plugins("packages").values():
+        with suppress(BadInput, OSError):
+            job = package.read_job(target, cwd)
+            if not any((job.project / job.folder / name).exists() for name in package.logs):
+                package.mark(job.project, job.folder, Verdict("failed", str(error)))
+            return
 
 
 def _refuse(world: World, package: Package, target: Path, cwd: Path, error: BadInput) -> None:
