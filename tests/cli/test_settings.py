@@ -99,5 +99,11 @@ def test_the_disk_of_the_state_folder_is_full(home: Home) -> None:
         subprocess.run(["mount", "-o", "remount,size=8m", str(home.state)], check=True)
         home.succeeds()
         home.no_machine()
+        subprocess.run(["dd", "if=/dev/zero", f"of={home.state}/full", "bs=4096"], capture_output=True)
+        for name in ("run.out", "run.err"):
+            (home.project / FOLDER / name).unlink()
+        home.fails("submit", SCRIPT)
+        assert (home.project / FOLDER / "RELION_JOB_EXIT_FAILURE").exists()
+        assert not (home.project / FOLDER / "RELION_JOB_EXIT_SUCCESS").exists()
     finally:
         subprocess.run(["umount", "-l", str(home.state)], check=True)

@@ -50,7 +50,11 @@ def submit(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wi
         package.mark(job.project, job.folder, Verdict("failed", str(error)))
         raise
     package.unmark(job.project, job.folder)
-    added = world.ledger.add(run, alone=True)
+    try:
+        added = world.ledger.add(run, alone=True)
+    except CryoburstError as error:  # no room for the row, say
+        package.mark(job.project, job.folder, Verdict("failed", str(error)))
+        raise
     if added.uid != run.uid:
         raise _busy(added)  # another submission of this job came between
     run = added
