@@ -87,6 +87,7 @@ def test_fast_and_slow_ways_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write_particles(path, rows=300, per=7)
     for chunk in (100, 1000, 10_000, 1 << 20):
         monkeypatch.setattr(star, "CHUNK", chunk)
+        monkeypatch.setattr(star, "QUICK", 0)
         fast = star.summary(path, "p.star", ["rlnImageName", "rlnMicrographName", "rlnMtfFileName", "rlnNone"])
         monkeypatch.setattr(star._Reader, "_fast", lambda self, chunk: False)
         slow = star.summary(path, "p.star", ["rlnImageName", "rlnMicrographName", "rlnMtfFileName", "rlnNone"])
