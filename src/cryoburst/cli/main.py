@@ -80,7 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 1
         return fail(f"{error.strerror or error}: {error.filename or 'a file'}")
     except KeyboardInterrupt:
-        return fail("interrupted; runs go on in the background, see cryoburst runs")
+        fail("interrupted; runs go on in the background, see cryoburst runs")
+        return 130  # as shells say of a program that was interrupted
     except Exception as error:  # noqa: BLE001 - an error of ours: the traceback goes to a file, a sentence to the user
         return fail(f"an error of cryoburst itself ({type(error).__name__}): please report {_keep_traceback()}")
 

@@ -58,4 +58,6 @@ def note(values: dict[str, object], now: float) -> str:
 
     if values["lost_since"]:
         return f"no word from its machine for {duration(now - float(str(values['observed'] or now)))}"
+    if values["stop_wanted"] and not values["ended"]:
+        return f"stopping: {values['stop_wanted']}"
     return str(values["detail"] or values["reason"] or "")[:80]

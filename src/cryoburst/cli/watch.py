@@ -15,7 +15,7 @@ def run(options: argparse.Namespace) -> int:
     from cryoburst.services.house import open_world
 
     settings = settings_.load()
-    if not options.background:
+    if not options.background and watcher.running(settings) is None:
         print(f"Watching; the log is {watcher.log_file(settings)}", flush=True)
     if not watching.watch(open_world(settings), settings, until_idle=options.background) and not options.background:
         print(f"A watcher runs already, as process {watcher.running(settings)}")

@@ -8,6 +8,7 @@ import errno
 import logging
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import replace
 
 from cryoburst.engine import perform, stage_out
 from cryoburst.engine.observe import Listings, Observer, list_machines
@@ -226,12 +227,14 @@ class Reconciler:
             if note not in {e.text for e in world.ledger.events(run.uid)}:
                 world.ledger.event(run.uid, world.clock(), note)
         package = world.package(run)
-        verdict = package.verdict(world.job(run), seen, stage_out.held_files(package, run, seen))
+        # A program that ended well before the stop reached it has succeeded, whatever was asked of it.
+        whole = replace(seen, ended="finished") if seen.ended == "aborted" and seen.code == 0 else seen
+        verdict = package.verdict(world.job(run), whole, stage_out.held_files(package, run, seen))
         reason = _REASON_OF_EXIT.get(seen.ended, "" if manifest is not None else "outputs_unsent")
         if reason == "inputs_lost":
             forget_inputs(world, run, spec)
-        succeeded = seen.ended == "finished" and verdict.outcome == "succeeded" and not reason
-        if (run.stop_wanted and not succeeded) or seen.ended == "aborted":
+        succeeded = whole.ended == "finished" and verdict.outcome == "succeeded" and not reason
+        if not succeeded and (run.stop_wanted or seen.ended == "aborted"):
             return self._end(run, seen, changes, RunState.STOPPED, "aborted", run.stop_wanted or seen.sentence)
         if reason in ("refused", "deadline"):
             return self._end(run, seen, changes, RunState.FAILED, reason, seen.sentence)

@@ -62,5 +62,5 @@ def _watcher(world: World, settings: Settings) -> Finding:
     if process is not None:
         return Finding("ok", "watcher", f"it runs as process {process}")
     if world.ledger.runs(unfinished=True, limit=1):
-        return Finding("warning", "watcher", "it does not run and there is work: any command starts it again")
+        return Finding("warning", "watcher", "it does not run and there is work: cryoburst runs starts it again")
     return Finding("ok", "watcher", "it does not run, and there is no work")

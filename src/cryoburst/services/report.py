@@ -28,6 +28,7 @@ def run_values(run: Run, now: float) -> Values:
         "provider": run.provider,
         "machine": run.machine or None,
         "attempt": run.attempt,
+        "stop_wanted": run.stop_wanted or None,
         "reason": run.reason or None,
         "detail": run.detail or None,
         "explanation": sentence(run.reason, run.detail, ended=run.state.final) or None,

@@ -47,7 +47,7 @@ def submit(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wi
         if _size_of_lists(job) <= QUICK_BYTES:
             package.inputs(job)
     except CryoburstError as error:
-        package.mark(job.project, job.folder, Verdict("failed", str(error)))
+        _tell_window(package, job.project, job.folder, error)
         raise
     package.unmark(job.project, job.folder)
     try:
@@ -167,7 +167,7 @@ def refuse_unopened(target: Path, cwd: Path, error: CryoburstError) -> None:
         with suppress(BadInput, OSError):
             job = package.read_job(target, cwd)
             if not any((job.project / job.folder / name).exists() for name in package.logs):
-                package.mark(job.project, job.folder, Verdict("failed", str(error)))
+                _tell_window(package, job.project, job.folder, error)
             return
 
 
@@ -181,7 +181,18 @@ def _refuse(world: World, package: Package, target: Path, cwd: Path, error: BadI
     known = (project / "default_pipeline.star").is_file() and (folder / "job.star").is_file()
     if not known or world.ledger.unfinished_of(str(project), f"{folder.relative_to(project)}/"):
         return
-    package.mark(project, f"{folder.relative_to(project)}/", Verdict("failed", str(error)))
+    _tell_window(package, project, f"{folder.relative_to(project)}/", error)
+
+
+def _tell_window(package: Package, project: Path, folder: str, error: CryoburstError) -> None:
+    """Mark a job that can't be sent as failed, for its window ignores our exit code.
+
+    A job with a marker has ended: the program takes old ones away before it calls us, so somebody typed this command,
+    and a wrong word on the command line must not change what the job was.
+    """
+    names = (entry.name for entry in (project / folder).iterdir())
+    if not any(package.held(name) and name != package.abort_file for name in names):
+        package.mark(project, folder, Verdict("failed", str(error)))
 
 
 def _size_of_lists(job: Job) -> int:
