@@ -52,6 +52,29 @@ def test_lines_are_replaced_not_repeated(tmp_path: Path) -> None:
         write_lines(profile, shell_lines({"A": "1"}))
 
 
+@pytest.mark.parametrize(
+    ("have", "ours"), [("/opt/ctffind", False), ("/old/venv/bin/cryoburst-ctffind", True), ("", True)]
+)
+def test_a_second_call_in_a_terminal_with_our_lines_keeps_ctffind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], have: str, ours: bool
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("RELION_CTFFIND_EXECUTABLE", have)
+    parser = argparse.ArgumentParser()
+    command.arguments(parser)
+    for _ in range(2):
+        assert command.run(parser.parse_args(["setup", "--write"])) == 0
+        text = (tmp_path / ".bashrc").read_text()
+        assert ("export RELION_CTFFIND_EXECUTABLE=" in text) == ours
+        assert "/old/venv" not in text
+        if ours:  # as the next terminal has it
+            value = next(line.partition("=")[2] for line in text.splitlines() if "CTFFIND" in line)
+            monkeypatch.setenv("RELION_CTFFIND_EXECUTABLE", value)
+    capsys.readouterr()
+    assert command.run(parser.parse_args(["setup"])) == 0
+    assert ("export RELION_CTFFIND_EXECUTABLE=" in capsys.readouterr().out) == ours
+
+
 def test_template_is_written_once(tmp_path: Path) -> None:
     target = tmp_path / "new/folder/t.sh"
     write_template(target)

@@ -29,6 +29,7 @@ EXTRA = (  # the label in the window, its default, its help
         "Split the job over this many machines; 1 does not split it.",
     ),
 )
+CTFFIND = "cryoburst-ctffind"  # our stand-in, beside the program cryoburst
 BEGIN, END = "# >>> cryoburst relion setup >>>", "# <<< cryoburst relion setup <<<"
 
 
@@ -47,7 +48,7 @@ def environment(cryoburst: Path, template: Path, already: Mapping[str, str] | No
     """The variables that RELION reads when it starts. ``cryoburst`` is the absolute path of the program.
 
     RELION puts the submit command into a shell line, so its path is quoted. ``already`` is the user's environment: a
-    CTFFIND that the user chose stays.
+    CTFFIND that the user chose stays; our own, from the lines of an earlier call, is no choice.
     """
     found = {
         "RELION_QUEUE_USE": "yes",
@@ -61,8 +62,8 @@ def environment(cryoburst: Path, template: Path, already: Mapping[str, str] | No
         found[f"RELION_QSUB_EXTRA{number}"] = label
         found[f"RELION_QSUB_EXTRA{number}_DEFAULT"] = default
         found[f"RELION_QSUB_EXTRA{number}_HELP"] = help_
-    if not (already or {}).get("RELION_CTFFIND_EXECUTABLE"):
-        found["RELION_CTFFIND_EXECUTABLE"] = str(cryoburst.with_name("cryoburst-ctffind"))
+    if Path((already or {}).get("RELION_CTFFIND_EXECUTABLE", "")).name in ("", CTFFIND):
+        found["RELION_CTFFIND_EXECUTABLE"] = str(cryoburst.with_name(CTFFIND))
     return found
 
 
