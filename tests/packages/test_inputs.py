@@ -112,3 +112,42 @@ def test_outputs_of_the_first_command_are_no_inputs_of_the_second(empty_project:
     table(empty_project, "p.star", "particles", "ImageName Other", "1@a.mrcs 1")
     commands = ("relion_refine --i p.star", "relion_flex_analyse --data Class3D/job009/run_data.star")
     assert closure(empty_project, *commands) == ["a.mrcs", "p.star"]
+
+
+def test_a_program_of_the_project_needs_its_interpreter(empty_project: Path) -> None:
+    root = empty_project
+    files(root, "scripts/y.sh", "tool.bin")
+    (root / "long.sh").write_text("#!/usr/bin/env -S python3 -u\n")
+    cases = {
+        "./long.sh --i 1": "give the interpreter: python3 ./long.sh",
+        "scripts/y.sh": "give the interpreter: bash scripts/y.sh",
+        "./tool.bin": "use one that the machine has",
+        "./gone.sh": "gone.sh is missing",
+        "../long.sh": r"goes up with '..'",
+    }
+    for command, sentence in cases.items():
+        with pytest.raises(BadInput, match=sentence):
+            closure(root, command)
+    assert closure(root, "python3 ./long.sh --i 1") == ["long.sh"]
+    assert closure(root, "/opt/denoiser/bin/denoise --i long.sh") == ["long.sh"]
+
+
+@pytest.mark.parametrize("program", ["my_tool", "relion_image_handler"])
+def test_files_elsewhere_on_this_computer_are_refused_by_name(empty_project: Path, program: str) -> None:
+    root = empty_project
+    files(root, "Movies/gain.mrc", "../env.sh", "../exe")
+    (root / "../exe").chmod(0o755)
+    outside = root.parent / "env.sh"
+    cases = {
+        "--data ../env.sh": r"^\.\./env.sh goes up with '\.\.'.* --data\)",
+        "../env.sh": r"^\.\./env.sh goes up",
+        "--data=../env.sh": r"^\.\./env.sh goes up",
+        f"--data {outside}": f"^{outside} is an absolute path",
+        f"--data {root.parent / 'exe'}": "is an absolute path",
+        "--gain Movies/../Movies/gain.mrc": r"^Movies/\.\./Movies/gain.mrc goes up",
+    }
+    for words, sentence in cases.items():
+        with pytest.raises(BadInput, match=sentence):
+            closure(root, f"{program} {words}")
+    fine = f"--ctffind_exe {root.parent / 'exe'} --fn_exe ../exe --shell /bin/sh --scratch_dir {root.parent}"
+    assert closure(root, f"{program} {fine} --log /dev/null --to /nowhere/x --g Movies/gain.mrc") == ["Movies/gain.mrc"]

@@ -19,6 +19,7 @@ from cryoburst.packages.relion.project import relative
 
 OUTPUTS = {"o", "odir", "ofile", "part_star", "part_dir", "pipeline_control", "pipeline-control", "output-directory"}
 PROGRAM_OPTIONS = ("_exe", "-exe", "_executable")  # name a program of the machine, never an input
+SYSTEM = ("/usr/", "/opt/", "/bin/", "/sbin/", "/lib/", "/lib64/", "/snap/")  # a program there is the machine's own
 NONE = ("", "None", "none", "gauss", "Gauss")
 
 
@@ -123,6 +124,8 @@ def inputs(job: Job) -> list[Input]:
         files.later = number > 0
         line = Line(words, files, job.software.get("relion", ""))
         known = program(words[0])
+        if known is None:
+            own_program(line)
         rule: Callable[[Line], None] = RULES[known.rule if known else "generic"]
         rule(line)
         if rule is not RULES["import"]:
@@ -130,20 +133,67 @@ def inputs(job: Job) -> list[Input]:
     return files.finish()
 
 
+def own_program(line: Line) -> None:
+    """Refuse a program of the project as an External job's first word: the machine's copy could not be started.
+
+    An absolute path is the machine's own program. Raises BadInput.
+    """
+    word = line.words[0]
+    if "/" not in word or word.startswith("/"):
+        return
+    path = line.files.add(word, line.name)
+    if path in line.files.found:
+        interpreter = _interpreter(line.files.project / path)
+        raise BadInput(
+            f"{word} can't be started on the machine, where files of the project are not executable",
+            where=line.files.own,
+            advice=f"give the interpreter: {interpreter} {word}" if interpreter else "use one that the machine has",
+        )
+
+
+def _interpreter(path: Path) -> str:
+    """The program that runs a script, by its first line, else by its suffix; empty for anything else."""
+    try:
+        with path.open("rb", buffering=0) as file:
+            head = file.read(256)
+    except OSError:
+        head = b""
+    first = head.splitlines()[0].decode("utf-8", "replace") if head.startswith(b"#!") else ""
+    names = [word.rpartition("/")[2] for word in first[2:].split() if not word.startswith("-")]
+    if names[:1] == ["env"]:
+        names = names[1:]
+    return names[0] if names else {".py": "python3", ".sh": "bash"}.get(path.suffix, "")
+
+
 def rest(line: Line) -> None:
-    """Any further option whose value names a file of the project: options that a rule does not know are sent too."""
+    """Any further option whose value names a file of the project: options that a rule does not know are sent too.
+
+    One that names a file elsewhere on this computer is refused, but for programs. Raises BadInput.
+    """
     words = line.words
     for at, word in enumerate(words[1:], 1):
         if _is_option(word) and "=" not in word:
             continue
         option = words[at - 1].lstrip("-") if _is_option(words[at - 1]) else ""
-        if option in OUTPUTS or option in line.unread or option.endswith(PROGRAM_OPTIONS):
+        if option in OUTPUTS or option in line.unread or f"_{option}".endswith(PROGRAM_OPTIONS):
             continue
         value = image(word.partition("=")[2] if _is_option(word) else word)
-        if value.startswith(f"{line.files.project}/"):
-            relative(value, line.files.project, line.by(option))
+        if value.startswith(f"{line.files.project}/") or _elsewhere(value, line.files.project):
+            relative(value, line.files.project, line.by(option) if option else line.name)
         if line.files.exists(value) and not os.path.normpath(value).startswith(line.files.own):
             line.files.add(value, line.by(option))
+
+
+def _elsewhere(value: str, project: Path) -> bool:
+    """Whether a word names a file of this computer by an absolute path or with '..', and no program of the system."""
+    if not (value.startswith("/") or ".." in value.split("/")):
+        return False
+    try:
+        if not (project / value).is_file():
+            return False
+    except (OSError, ValueError):
+        return False
+    return not (os.path.normpath(value).startswith(SYSTEM) and os.access(value, os.X_OK))
 
 
 def expand(pattern: str, project: Path, where: str) -> list[str]:
