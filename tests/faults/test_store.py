@@ -10,7 +10,7 @@ import pytest
 
 from cryoburst.engine import stage_out
 from cryoburst.model import documents
-from cryoburst.model.documents import Exit
+from cryoburst.model.documents import Exit, Manifest
 from cryoburst.model.errors import CryoburstError
 from cryoburst.model.reasons import REASONS
 from cryoburst.model.states import RunState
@@ -137,22 +137,38 @@ def test_inputs_that_the_store_lost_are_sent_again(stage: Stage) -> None:
     assert all(stage.inside.get(each.key) is not None for each in stage.spec.inputs)
 
 
-def test_database_deleted_at_every_state(stage: Stage) -> None:
-    def drop() -> None:
-        for tail in ("", "-wal", "-shm"):
-            Path(f"{stage.root}/cryoburst.db{tail}").unlink(missing_ok=True)
+def drop(stage: Stage) -> None:
+    """Delete the database with its journals."""
+    for tail in ("", "-wal", "-shm"):
+        Path(f"{stage.root}/cryoburst.db{tail}").unlink(missing_ok=True)
 
+
+def test_database_deleted_at_every_state(stage: Stage) -> None:
     stage.submit()
     steps: list[Callable[[], object]] = [stage.tick, stage.agent_starts, stage.tick, stage.agent_ends, stage.tick]
     for act in steps:
-        drop()
+        drop(stage)
         act()
-        drop()
+        drop(stage)
         stage.tick()
     assert stage.run.state is S.SUCCEEDED
     stage.tick(times=9)
     assert list(stage.provider.calls.values()) == [1]
     assert not stage.provider.known
+
+
+def test_an_ended_run_has_its_times_and_outputs_after_the_database_was_deleted(stage: Stage) -> None:
+    stage.to(S.RUNNING)
+    stage.now += 7
+    stage.write("manifest.json", Manifest([stage.output("out.txt", b"input\n"), stage.output("b.txt", b"bb")], []))
+    stage.write("exit.json", Exit(stage.now, "finished", 0, "it ended", 5.0, {"out.log": 0}, stage.now - 5))
+    ended = stage.tick(1)
+    assert ended.state is S.SUCCEEDED
+    drop(stage)
+    stage.tick()
+    told = ("command_started", "command_seconds", "bytes_out", "files_out")
+    assert [getattr(stage.run, name) for name in told] == [getattr(ended, name) for name in told]
+    assert (stage.run.bytes_out, stage.run.files_out) == (8, 2)
 
 
 def test_wish_to_stop_survives_a_deleted_database(stage: Stage) -> None:

@@ -9,7 +9,7 @@ from cryoburst.engine.observe import load_document
 from cryoburst.engine.reaper import machine_row
 from cryoburst.engine.world import World, closed_key, safe_name
 from cryoburst.model import documents
-from cryoburst.model.documents import Closed, Exit, Request, Spec, Started, Stop
+from cryoburst.model.documents import Closed, Exit, Manifest, Request, Spec, Started, Stop
 from cryoburst.model.errors import CryoburstError, ProviderError, StoreFull, StoreUnavailable
 from cryoburst.model.plugins import Store
 from cryoburst.model.run import Run
@@ -106,9 +106,11 @@ def _with_marks(world: World, store: Store, run: Run) -> Run:
     if started is not None:
         run = replace(run, started=started.time)
     if ended is not None:
-        run = replace(run, command_seconds=ended.command_seconds)
+        run = replace(run, command_seconds=ended.command_seconds, command_started=ended.command_started)
     if run.state.final:
-        return run
+        manifest = load_document(store, Manifest, run.prefix + "manifest.json")
+        outputs = manifest.outputs if manifest is not None else []
+        return replace(run, bytes_out=sum(o.size for o in outputs), files_out=len(outputs))
     stop = load_document(store, Stop, run.prefix + "stop.json")
     if stop is not None:
         run = replace(run, stop_wanted=stop.why, stop_since=stop.time)
