@@ -4,17 +4,19 @@ import errno
 import os
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from cryoburst.engine import stage_out
+from cryoburst.engine import stage_in, stage_out
 from cryoburst.model import documents
 from cryoburst.model.documents import Exit, Manifest
 from cryoburst.model.errors import CryoburstError
 from cryoburst.model.reasons import REASONS
 from cryoburst.model.states import RunState
 
+from .script_package import Script
 from .stage import JOB, Stage
 
 S = RunState
@@ -135,6 +137,35 @@ def test_inputs_that_the_store_lost_are_sent_again(stage: Stage) -> None:
     assert stage.tick().reason == "inputs_lost"
     assert stage.tick(31).state is S.STARTING
     assert all(stage.inside.get(each.key) is not None for each in stage.spec.inputs)
+
+
+def test_inputs_that_are_in_the_store_are_not_sent_again_after_the_caches_were_lost(stage: Stage) -> None:
+    stage.to(S.STAGING_OUT)
+    stage.tick()
+    for table in ("files", "objects"):
+        stage.world.ledger.connection.change(f"DELETE FROM {table}")
+    stage.submit()
+    run = stage.tick()
+    assert (run.state, run.bytes_in, run.bytes_to_send) == (S.STARTING, 6, 0)
+    assert stage.world.ledger.objects(run.store, run.project)
+    stage.gate.shut = True
+    stage.world.ledger.connection.change("DELETE FROM objects")
+    assert stage_in.plan(stage.world, run, Script().inputs(stage.world.job(run))).bytes_to_send == 6
+
+
+def test_an_input_that_is_damaged_in_the_store_is_sent_again_after_the_caches_were_lost(stage: Stage) -> None:
+    stage.to(S.STARTING)
+    key = next(each.key for each in stage.spec.inputs)
+    stage.world.ledger.connection.change("DELETE FROM objects")
+    stage.inside.put(key, b"inpux\n")  # the right size, the wrong bytes
+    stage.write("exit.json", Exit(stage.now, "inputs", None, "an input is damaged", 0.0, {}))
+    assert stage.tick().reason == "inputs_lost"
+    assert stage.tick(31).state is S.STARTING
+    assert stage.inside.get(key) == b"input\n"
+    stage.world.ledger.connection.change("DELETE FROM objects")
+    stage.inside.put(key, b"in")
+    first = replace(stage.run, attempt=1)
+    assert stage_in.plan(stage.world, first, Script().inputs(stage.world.job(first))).bytes_to_send == 6
 
 
 def drop(stage: Stage) -> None:

@@ -9,7 +9,7 @@ from threading import Lock
 from cryoburst.engine.world import World
 from cryoburst.model import documents
 from cryoburst.model.documents import Spec, SpecInput
-from cryoburst.model.errors import BadInput, Corrupt
+from cryoburst.model.errors import BadInput, Corrupt, StoreError
 from cryoburst.model.job import Input
 from cryoburst.model.plugins import Store
 from cryoburst.model.run import Run, project_id
@@ -39,7 +39,10 @@ class Plan:
 
 
 def plan(world: World, run: Run, inputs: list[Input]) -> Plan:
-    """Work out what has to be sent. Reads each file whose checksum isn't cached; sends nothing. Raises BadInput."""
+    """Work out what has to be sent. Reads each file whose checksum isn't cached; sends nothing. Raises BadInput.
+
+    When the ledger knows no object of the project, the store is asked once; one that can't be read knows nothing.
+    """
     known = world.ledger.checksums(run.project)
     there = world.ledger.objects(run.store, run.project)
     contents = [i for i in inputs if not i.listed]
@@ -49,8 +52,25 @@ def plan(world: World, run: Run, inputs: list[Input]) -> Plan:
         checksums |= dict(zip((i.path for i in fresh), pool.map(checksum_of, fresh), strict=True))
     rows = [(i.path, i.size, i.mtime_ns, i.inode, checksums[i.path]) for i in fresh]
     world.ledger.keep_checksums(run.project, rows)
+    if not there and run.attempt == 1:  # a second attempt may be there because what the store has is damaged
+        there = _listed(world, run, {checksums[i.path]: i.size for i in contents})
+        world.ledger.keep_objects(run.store, run.project, there)
     missing = {checksums[i.path]: i for i in contents if checksums[i.path] not in there}
     return Plan(inputs, checksums, list(missing.values()), there)
+
+
+def _listed(world: World, run: Run, sizes: dict[str, int]) -> dict[str, str]:
+    """What the store has of the project's inputs, by their names: checksum -> key. A wrong size is none."""
+    try:
+        listed = list(world.store(run).list(f"{project_id(run.project)}/inputs/"))
+    except StoreError:
+        return {}
+    found = {f"sha256:{entry.key.rpartition('/')[2]}": entry for entry in listed}
+    return {
+        checksum: entry.key
+        for checksum, entry in found.items()
+        if entry.key == input_key(run.project, checksum) and entry.size == sizes.get(checksum, entry.size)
+    }
 
 
 def stage_in(world: World, run: Run) -> Run | None:
