@@ -212,6 +212,16 @@ def test_every_command_brings_back_a_list_that_was_deleted(line: Line, first: st
     assert [run["number"] for run in json.loads(line("runs", "--json")[1])] == [1]
 
 
+def test_a_list_that_was_rebuilt_is_told_once_and_a_first_one_is_not(line: Line) -> None:
+    for number in (1, 2):
+        assert line("submit", "--job", line.home.job(number))[2] == ""
+    line.home.drop_database()
+    code, out, err = line("runs", "--json")
+    assert (code, len(json.loads(out))) == (0, 2)
+    assert err == "cryoburst: the list of runs was rebuilt from the store (2 runs)\n"
+    assert line("runs")[2] == ""
+
+
 def test_one_damaged_request_hides_no_other_run(line: Line) -> None:
     for number in (1, 2, 3):
         line("submit", "--job", line.home.job(number))

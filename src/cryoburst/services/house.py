@@ -1,5 +1,6 @@
 """Puts the world together: settings, ledger, plug-ins by their entry points, and the agent's archive."""
 
+import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -39,7 +40,10 @@ class Plugins(Mapping[str, Any]):
 
 
 def open_world(settings: Settings) -> World:
-    """Everything. A database that was never completed is rebuilt from the store and the providers first."""
+    """Everything. A database that was never completed is rebuilt from the store and the providers first.
+
+    When that brought runs back, one sentence on standard error says so.
+    """
     prepare(settings)
     ledger = Ledger(settings.database)
     providers: Mapping[str, Provider] = Plugins("providers", settings.machines)
@@ -56,7 +60,10 @@ def open_world(settings: Settings) -> World:
         terms=settings.terms,
     )
     if not ledger.complete:
-        recover(world, [settings.store])
+        found = len(recover(world, [settings.store]).runs)
+        if found:
+            count = "one run" if found == 1 else f"{found} runs"
+            print(f"cryoburst: the list of runs was rebuilt from the store ({count})", file=sys.stderr)
     return world
 
 
