@@ -98,6 +98,57 @@ def test_fast_and_slow_ways_agree(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         assert "rlnNone" not in fast.values
 
 
+ROWS = "1 a.mrc\n2 b.mrc\n" * 20
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        "3 c.mrc\r\n",
+        "3\tc.mrc \t\n",
+        "3\vc.mrc\f\n",
+        "3 c\x01d\n",
+        "3\x1fc d\n",
+        "3\x01c\n",
+        "3\x0b c.mrc\r4 d.mrc\n",
+        "3\rc.mrc\n",
+        "3\nc.mrc 4 d.mrc\n",
+        "3 c.mrc 4\nd.mrc\n",
+        "\n",
+        "  \n3 c.mrc 4 d.mrc\n",
+        "data_x y\n",
+        " data_x y\n",
+        "data_\n\nloop_\n_b\n_a\n7 8\n",
+        "date x\n",
+        "3 data_x\n",
+        "3 é.mrc\n",
+        "3\u00a0 c.mrc\n",
+        "000012@s.mrcs 000013@t.mrcs\n",
+        "# 3\n",
+        "3 'c d'\n",
+        "3\n",
+        "3 c d\n",
+    ],
+)
+@pytest.mark.parametrize("labels", ["_a\n_b\n", "_a\n"])
+def test_both_ways_agree_on_odd_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str, labels: str) -> None:
+    rows = ROWS if labels == "_a\n_b\n" else "1\n2\n" * 40
+    path = tmp_path / "a.star"
+    path.write_bytes(f"data_\nloop_\n{labels}{rows}{rows}{odd}{rows}".encode())
+
+    def read() -> star.Summary | str:
+        try:
+            return star.summary(path, "a.star", ["a", "b"])
+        except BadInput as error:
+            return str(error)
+
+    slow = read()  # a small file is read line by line
+    monkeypatch.setattr(star, "QUICK", 0)
+    for chunk in (64, 300, star.CHUNK):
+        monkeypatch.setattr(star, "CHUNK", chunk)
+        assert read() == slow
+
+
 def test_the_first_empty_line_ends_a_loop_as_in_relion(tmp_path: Path) -> None:
     path = write(tmp_path / "a.star", "data_\nloop_\n_a #1\n_b #2\n1 2\n3 4\n \n5 6\n")
     assert star.summary(path, "a.star", ["a"]).values == {"a": ["1", "3"]}

@@ -14,7 +14,7 @@ from cryoburst.model.errors import BadInput
 
 CHUNK = 1 << 23  # bytes read at once: large enough that Python's work per chunk vanishes, small enough for the cache
 LONGEST_LINE = 1 << 26  # bytes; a longer line is not a STAR file
-QUICK = 1 << 20  # bytes of text whose words are quicker counted as Python strings
+QUICK = 1 << 20  # bytes of text that are read line by line sooner than numpy is imported
 _VALUE = re.compile(rb'"([^"]*)"(?=\s|$)|\'([^\']*)\'(?=\s|$)|(\S+)')
 DIGITS = b"0123456789"
 SLOW = (b'"', b"'", b"#", b"\0")  # a chunk with one of these is read line by line
@@ -145,28 +145,17 @@ class _Reader:
 
     def _fast(self, chunk: bytes) -> bool:
         """Take a chunk that holds nothing but whole plain rows; False, and nothing taken, when it holds more."""
-        width = len(self.labels)
-        if self.keep or width < 2 or any(mark in chunk for mark in SLOW):
+        if self.keep or len(chunk) < QUICK or any(mark in chunk for mark in SLOW):
             return False
-        rows = chunk.count(b"\n")
-        if _words(chunk) != rows * width:
+        if b"\r" in chunk and chunk.count(b"\r") != chunk.count(b"\r\n"):  # a lone one ends a line, too
             return False
-        lines = chunk.split(b"\n")
-        lines.pop()
-        try:
-            taken = [
-                dict.fromkeys(
-                    [
-                        bare if (bare := (word := line.split(None, at + 1)[at]).lstrip(DIGITS))[:1] == b"@" else word
-                        for line in lines
-                    ]
-                )
-                for at, _ in self.columns
-            ]
-        except IndexError:  # an empty line among the rows
+        places = _places(chunk, len(self.labels), [at for at, _ in self.columns])
+        if places is None:
             return False
-        for (_, found), new in zip(self.columns, taken, strict=True):
-            found.update(new)
+        rows, columns = places
+        for (_, found), (begins, ends) in zip(self.columns, columns, strict=True):
+            words = [chunk[begin:end].rstrip() for begin, end in zip(begins, ends, strict=True)]
+            found.update(dict.fromkeys([bare if (bare := word.lstrip(DIGITS))[:1] == b"@" else word for word in words]))
         self.counts[self.blocks[-1].name] += rows
         self.line += rows
         return True
@@ -276,11 +265,28 @@ def _bare(word: bytes) -> bytes:
     return bare if bare[:1] == b"@" else word
 
 
-def _words(text: bytes) -> int:
-    """How many words of printable bytes the text has; numpy counts the places where one begins."""
-    if len(text) < QUICK:
-        return len(text.split())
+def _places(text: bytes, width: int, wanted: list[int]) -> tuple[int, list[tuple[list[int], list[int]]]] | None:
+    """The number of lines, and where the words of each wanted column begin and (with blanks behind them) end.
+
+    None when a line has not just ``width`` words, or is no row of the table.
+    """
     import numpy as np  # takes longer to import than a small file to read
 
-    ink = np.frombuffer(text, np.uint8) > 32
-    return int(np.count_nonzero(ink[1:] > ink[:-1])) + int(ink[:1].any())
+    data = np.frombuffer(text, np.uint8)
+    if data.size == 0 or data.min() < 9 or bool((data - np.uint8(14) < 18).any()):  # not ink, nor white space
+        return None
+    ink = data > 32
+    begins = np.flatnonzero(ink[1:] > ink[:-1]) + 1
+    if ink[0]:
+        begins = np.insert(begins, 0, 0)
+    ends = np.flatnonzero(data == 10)
+    if begins.size != ends.size * width:
+        return None
+    table = begins.reshape(ends.size, width)
+    if bool((table[:, -1] > ends).any()) or bool((table[1:, 0] < ends[:-1]).any()):
+        return None
+    heads = table[data[table[:, 0]] == ord("d"), 0]
+    if any(text.startswith(b"data_", begin) for begin in heads.tolist()):  # another block begins
+        return None
+    stops = [table[:, at + 1] if at + 1 < width else ends for at in wanted]
+    return len(ends), [(table[:, at].tolist(), stop.tolist()) for at, stop in zip(wanted, stops, strict=True)]
