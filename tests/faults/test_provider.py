@@ -2,11 +2,12 @@
 
 import pytest
 
+from cryoburst.model.documents import Exit, Manifest
 from cryoburst.model.errors import BadCredentials, NoCapacity, ProviderUnavailable, QuotaExceeded
 from cryoburst.model.reasons import REASONS
 from cryoburst.model.states import RunState
 
-from .stage import Stage
+from .stage import JOB, Stage
 
 S = RunState
 
@@ -176,3 +177,13 @@ def test_machine_of_an_unknown_run_is_ended_but_not_while_the_store_can_not_be_r
     stage.tick()
     assert not stage.provider.known
     assert list(stage.provider.calls.values()) == [1]
+
+
+def test_what_was_half_written_is_told_apart_from_what_lies_outside_the_job_folder(stage: Stage) -> None:
+    stage.to(RunState.RUNNING)
+    stage.write("manifest.json", Manifest([], ["~/cache.bin", f"{JOB}a.bin (may be half-written)"]))
+    stage.write("exit.json", Exit(stage.now, "killed", None, "the agent was killed", 1.0, {"out.log": 0}))
+    assert stage.tick().reason == "agent_killed"
+    events = [event.text for event in stage.world.ledger.events(stage.run.uid)]
+    assert f"left on the machine, perhaps half-written: {JOB}a.bin" in events
+    assert "the job wrote outside its folder, left on the machine: ~/cache.bin" in events

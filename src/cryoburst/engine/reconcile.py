@@ -36,6 +36,7 @@ from cryoburst.model.states import MachineState, RunState
 log = logging.getLogger("cryoburst")
 WORKERS = 8
 SYNC_AGAIN = 5.0  # s after a live sync that failed
+HALF_WRITTEN = " (may be half-written)"  # how the agent ends the name of a file that was torn when it was killed
 RECOVER_AGAIN = 5.0  # s after a rebuilding that could not read everything
 
 _REASON_OF_ERROR: tuple[tuple[type[Exception], str], ...] = (
@@ -222,8 +223,7 @@ class Reconciler:
         spec = self._observer.spec(run)
         seen = self._observer.exit(run)
         changes, manifest = stage_out.fetch(world, run, spec, seen)
-        if manifest is not None and manifest.outside:
-            note = f"the job wrote outside its folder, left on the machine: {', '.join(manifest.outside[:5])}"
+        for note in _left_behind(manifest.outside if manifest is not None else []):
             if note not in {e.text for e in world.ledger.events(run.uid)}:
                 world.ledger.event(run.uid, world.clock(), note)
         package = world.package(run)
@@ -302,6 +302,17 @@ _LOOKS_AT_MACHINE = (RunState.PLACING, RunState.STARTING, RunState.RUNNING)
 _STATE_OF_OUTCOME = {"succeeded": RunState.SUCCEEDED, "failed": RunState.FAILED, "aborted": RunState.STOPPED}
 _REASON_OF_OUTCOME = {"succeeded": "", "failed": "program_failed", "aborted": "aborted"}
 _GIVES_UP = ("output_corrupt", "bad_input", "bug")
+
+
+def _left_behind(outside: list[str]) -> list[str]:
+    """What a manifest says that stayed on the machine: strangers to the job folder, and its own torn files."""
+    torn = [path.removesuffix(HALF_WRITTEN) for path in outside if path.endswith(HALF_WRITTEN)]
+    strange = [path for path in outside if not path.endswith(HALF_WRITTEN)]
+    named = (
+        ("left on the machine, perhaps half-written", torn),
+        ("the job wrote outside its folder, left on the machine", strange),
+    )
+    return [f"{what}: {', '.join(paths[:5])}" for what, paths in named if paths]
 
 
 def _reason_of(error: Exception, effect: Effect) -> tuple[str, str]:
