@@ -11,7 +11,7 @@ import pytest
 
 from cryoburst.engine import stage_in, stage_out
 from cryoburst.model import documents
-from cryoburst.model.documents import Exit, Manifest
+from cryoburst.model.documents import Batch, Exit, Heartbeat, Manifest
 from cryoburst.model.errors import CryoburstError
 from cryoburst.model.reasons import REASONS
 from cryoburst.model.states import RunState
@@ -263,6 +263,23 @@ def test_output_that_was_damaged_in_the_store_is_never_taken_for_good(stage: Sta
     assert (run.state, run.reason) == (S.FAILED, "output_corrupt")
     assert not (stage.folder / "out.txt").exists()
     assert "out.txt" in (stage.folder / "FAILED").read_text()
+
+
+def test_what_is_home_is_counted_while_the_job_runs_and_a_new_version_once(stage: Stage) -> None:
+    stage.to(S.RUNNING)
+    counted: list[tuple[int, int]] = []
+    began = stage.now
+    versions = [("a.txt", b"one"), ("b.txt", b"bb"), ("a.txt", b"three"), ("a.txt", b"three")]
+    for number, (name, data) in enumerate(versions, 1):
+        whole = replace(stage.output(name, data), mtime_ns=int((began + number) * 1e9))
+        stage.write(f"journal/{number:06d}.json", Batch([whole]))
+        stage.write("heartbeat.json", Heartbeat(stage.now, "command", {"out.log": 0}, number, began))
+        run = stage.tick(5)
+        counted.append((run.bytes_out, run.files_out))
+    assert counted == [(3, 1), (5, 2), (7, 2), (7, 2)]
+    stage.provider.die()
+    run = stage.tick(5)
+    assert (run.attempt, run.bytes_out, run.files_out) == (2, 0, 0)
 
 
 def test_sync_and_fetch_again_change_nothing(stage: Stage) -> None:

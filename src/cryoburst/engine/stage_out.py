@@ -6,6 +6,7 @@ writes them when everything else is home.
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from hashlib import file_digest
 from pathlib import Path
 
@@ -48,18 +49,37 @@ def sync(world: World, run: Run, spec: Spec, heartbeat: Heartbeat) -> dict[str, 
     """
     package, store = world.package(run), world.store(run)
     _bring_logs(store, run, spec, heartbeat.log)
-    done = run.batches_home
+    done, size, files = run.batches_home, run.bytes_out, run.files_out
     for number in range(run.batches_home + 1, heartbeat.batches + 1):
         data = store.get(f"{run.prefix}journal/{number:06d}.json")
         if data is None:
             break
         batch = documents.load(Batch, data, f"journal/{number:06d}.json")
-        _bring(world, store, package, run, batch.outputs, live=True)
+        before = _sizes_home(run, batch.outputs, heartbeat.command_started)
+        brought = {path: found[0] for path, found, _ in _bring(world, store, package, run, batch.outputs, live=True)}
+        size += sum(now - before.get(path, 0) for path, now in brought.items())
+        files += sum(path not in before for path in brought)
         done = number
     changes: dict[str, object] = {"batches_home": done, "observed": heartbeat.time}
+    if done != run.batches_home:
+        changes |= {"bytes_out": max(0, size), "files_out": files}
     if heartbeat.command_started is not None:
         changes["command_started"] = heartbeat.command_started
     return changes | _progress(world, run)
+
+
+def _sizes_home(run: Run, outputs: list[Output], since: float | None) -> dict[str, int]:
+    """Of these outputs, the ones of which this attempt brought an earlier version home: path -> its size.
+
+    They have the time that they got on the machine, so they are no older than the attempt's command.
+    """
+    sizes: dict[str, int] = {}
+    for output in outputs:
+        with suppress(OSError):
+            found = (Path(run.project) / output.path).lstat()
+            if since is not None and found.st_mtime >= since:
+                sizes[output.path] = found.st_size
+    return sizes
 
 
 def fetch(world: World, run: Run, spec: Spec, exit_: Exit) -> tuple[dict[str, object], Manifest | None]:

@@ -176,6 +176,7 @@ def retry(run: Run, reason: str, detail: str, now: float, limits: Limits, *, new
     }
     if new_attempt:
         changes |= {"attempt": run.attempt + 1, "batches_home": 0, "started": None, "command_started": None}
+        changes |= {"bytes_out": 0, "files_out": 0}
     return Decision(state=RunState.WAITING, reason=reason, detail=detail, changes=changes)
 
 
