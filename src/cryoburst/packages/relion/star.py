@@ -12,9 +12,9 @@ from pathlib import Path
 
 from cryoburst.model.errors import BadInput
 
-CHUNK = 1 << 23  # bytes read at once: large enough that Python's work per chunk vanishes, small enough for the cache
+CHUNK = 1 << 20  # bytes read at once: large enough that Python's work per chunk vanishes, small enough for the cache
 LONGEST_LINE = 1 << 26  # bytes; a longer line is not a STAR file
-QUICK = 1 << 20  # bytes of text that are read line by line sooner than numpy is imported
+QUICK = 1 << 19  # bytes of text that are read line by line sooner than numpy is imported
 _VALUE = re.compile(rb'"([^"]*)"(?=\s|$)|\'([^\']*)\'(?=\s|$)|(\S+)')
 DIGITS = b"0123456789"
 SLOW = (b'"', b"'", b"#", b"\0")  # a chunk with one of these is read line by line
