@@ -232,3 +232,16 @@ def test_one_damaged_request_hides_no_other_run(line: Line) -> None:
     assert code == 1
     assert "Found 2 runs" in out
     assert Path(request).name in out
+
+
+def test_fetch_of_a_run_whose_folder_a_later_run_has_used_is_refused(line: Line) -> None:
+    folder = line.home.job()
+    for number in (1, 2, 3):
+        assert line("submit", "--job", folder)[0] == 0
+        settle(line.home, number, RunState.STOPPED)
+    assert "store has no" in line.refuses("fetch", "1")  # the later runs never had a machine
+    ledger = Ledger(f"sqlite://{line.home.state}/cryoburst.db")
+    ledger.connection.change("UPDATE runs SET started = 1 WHERE number = 2")
+    ledger.connection.close()
+    assert "run 2 has used Script/job001/ since" in line.refuses("fetch", "1")
+    assert "store has no" in line.refuses("fetch", "2")

@@ -97,6 +97,15 @@ class Ledger:
         rows = self.connection.execute(sql, [project, job])
         return _run(rows[0]) if rows else None
 
+    def later_of(self, run: Run) -> Run | None:
+        """The newest run of the same job folder that came after this one and had a machine at work on it, or None."""
+        sql = (
+            f"SELECT {_RUN_COLUMNS} FROM runs WHERE project = ? AND job = ? AND number > ? "
+            "AND (started IS NOT NULL OR attempt > 1) ORDER BY number DESC LIMIT 1"
+        )
+        rows = self.connection.execute(sql, [run.project, run.job, run.number])
+        return _run(rows[0]) if rows else None
+
     def change(self, run: Run, changes: dict[str, object], *, holder: str | None = None) -> Run | None:
         """Change columns of a run and return the new row.
 

@@ -63,7 +63,7 @@ def fetch(world: World, number: int) -> int:
     """Bring the outputs of a run home from the store once more; how many files are home.
 
     What is home and right is not read again; nothing newer is asked of a machine. Raises NotThere when the store has
-    nothing of it, BadInput while another run is at work in the same job folder.
+    nothing of it, BadInput while another run is at work in the same job folder, or when a later one has used it.
     """
     run = world.ledger.run(number)
     busy = world.ledger.unfinished_of(run.project, run.job)
@@ -71,6 +71,12 @@ def fetch(world: World, number: int) -> int:
         raise BadInput(f"run {busy.number} is at work on {run.job}", advice=f"fetch when it has ended: run {number}")
     if not run.state.final:
         raise BadInput(f"run {number} is {run.state}: its outputs come home by themselves")
+    later = world.ledger.later_of(run)
+    if later is not None:
+        raise BadInput(
+            f"run {later.number} has used {run.job} since, and the outputs of run {number} would replace its own",
+            advice=f"they are in the store under {run.prefix}outputs/",
+        )
     if not Path(run.project).is_dir():
         raise NotThere("the project is not there", where=run.project)
     (Path(run.project) / run.job).mkdir(parents=True, exist_ok=True)
