@@ -1,7 +1,9 @@
 """What the commands answer to wrong words, wrong settings and wrong moments. In this process, and without a watcher."""
 
 import json
+import re
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,8 +11,12 @@ import pytest
 
 from cryoburst.cli.main import main
 from cryoburst.database.ledger import Ledger
+from cryoburst.model import documents
+from cryoburst.model.documents import Spec
+from cryoburst.model.run import Run
 from cryoburst.model.states import RunState
 from cryoburst.services import watcher
+from cryoburst.stores import open_store
 
 from .home import Home
 
@@ -245,3 +251,64 @@ def test_fetch_of_a_run_whose_folder_a_later_run_has_used_is_refused(line: Line)
     ledger.connection.close()
     assert "run 2 has used Script/job001/ since" in line.refuses("fetch", "1")
     assert "store has no" in line.refuses("fetch", "2")
+
+
+def came_to(home: Home, number: int, **changes: object) -> Run:
+    """The run with its row changed, as a watcher would have."""
+    ledger = Ledger(f"sqlite://{home.state}/cryoburst.db")
+    for name, value in changes.items():
+        ledger.connection.change(f"UPDATE runs SET {name} = ? WHERE number = ?", [value, number])
+    run = ledger.run(number)
+    ledger.connection.close()
+    return run
+
+
+def machine_says(home: Home, run: Run, attempt: int, base: int, *pieces: bytes) -> None:
+    """The spec of an attempt, and what its machine sent of both logs."""
+    store, prefix, at = open_store(run.store), f"{run.home_prefix}{attempt}/", 0
+    logs = ["out.log", "err.log"]
+    spec = Spec(run.uid, attempt, run.owner, run.job, "", {}, {}, [], logs, dict.fromkeys(logs, base), "", 0, 0, 0)
+    store.put(f"{prefix}spec.json", documents.dump(spec))
+    for piece in pieces:
+        for name in logs:
+            store.put(f"{prefix}log/{name}.{at:012d}", piece)
+        at += len(piece)
+
+
+def test_logs_are_the_runs_own(line: Line) -> None:
+    home, folder = line.home, line.home.job()
+    line("submit", "--job", folder)
+    out = home.project / folder / "out.log"
+    out.write_bytes(b"older\n")
+    assert line("logs", "1") == (0, "", "cryoburst: run 1 has not started yet, so it has no output\n")
+    run = came_to(home, 1, state="RUNNING", started=1.0)
+    machine_says(home, run, 1, 6, b"one\n", b"two\n")
+    out.write_bytes(b"older\none\n")
+    assert line("logs", "1") == (0, "one\n", "")
+    run = came_to(home, 1, state="FAILED", attempt=2)
+    machine_says(home, run, 2, 14, b"again\n\n")
+    assert line("logs", "1") == (0, "one\ntwo\nagain\n\n", "")
+    assert line("logs", "1", "--err", "-f") == (0, "one\ntwo\nagain\n\n", "")
+    assert "  last words: again\n" in line("show", "1")[1]
+    line("submit", "--job", folder)
+    came_to(home, 2, state="STOPPED")
+    assert line("logs", "2") == (0, "", "cryoburst: run 2 ended before it started, so it has no output\n")
+    (home.state / "store").rename(home.state / "away")
+    assert line("logs", "1") == (0, "older\none\n", "")  # all that can be had: no later run wrote there
+    assert "last words" not in line("show", "1")[1]
+    came_to(home, 2, started=1.0)
+    assert "no store here" in line.refuses("logs", "1")
+
+
+def test_show_says_when_it_is_tried_again_and_what_is_not_known(line: Line) -> None:
+    line("submit", "--job", line.home.job())
+    came_to(line.home, 1, state="WAITING", retry_at=1e9)
+    assert "  tried again at 2001-09-0" in line("show", "1")[1]
+    came_to(line.home, 1, retry_at=time.time())
+    assert re.search(r"  tried again at (\S+ )?\d\d:\d\d:\d\d\n", line("show", "1")[1])
+    came_to(line.home, 1, state="RUNNING", observed=time.time())
+    out = line("show", "1")[1]
+    assert "tried again" not in out
+    assert re.search(r"  progress +no word on its progress yet, heard of it \d\.\d s ago\n", out)
+    came_to(line.home, 1, done=1, total=2, unit="step")
+    assert "step 1 of 2, heard of it" in line("show", "1")[1]

@@ -1,8 +1,14 @@
 """``cryoburst show N``: everything about one run."""
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
 from cryoburst.cli.number import number_argument
+
+if TYPE_CHECKING:
+    from cryoburst.model.run import Run
+
+WORDS = 160  # characters of a program's last line
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,28 +21,35 @@ def run(options: argparse.Namespace) -> int:
     """Print the run, its machines and its events."""
     import time
 
-    from cryoburst.cli.show_values import duration, moment, price, print_json, progress, size, table
+    from cryoburst.cli.show_values import clock_time, duration, moment, price, print_json, size, table
     from cryoburst.services import settings as settings_
     from cryoburst.services.ledger import open_ledger
     from cryoburst.services.report import detail_values
 
     ledger = open_ledger(settings_.load())
     now = time.time()
-    values = detail_values(ledger, ledger.run(options.number), now)
+    run = ledger.run(options.number)
+    values = detail_values(ledger, run, now)
     if options.json:
         print_json(values)
         return 0
     print(f"Run {values['number']}  {values['state']}  {values['job']} ({values['kind']})")
     if values["explanation"]:
         print(f"  {values['explanation']}")
-    observed = f", heard of {duration(now - values['observed'])} ago" if values["observed"] else ""
+    if values["retry_at"] and (
+        values["state"] == "WAITING" or values["retry_at"] > now
+    ):  # one that is past stays noted
+        print(f"  tried again at {clock_time(values['retry_at'])}")
+    words = _last_words(run)
+    if words:
+        print(f"  last words: {words}")
     lines = (
         ("project", values["project"]),
         (
             "machine",
             f"{values['machine'] or 'not chosen yet'} (provider {values['provider']}), attempt {values['attempt']}",
         ),
-        ("progress", f"{progress(values['progress'])}{observed if not values['ended'] else ''}"),
+        ("progress", _progress(values, now)),
         ("sent", f"{values['files_in']} files, {size(values['bytes_in'])}; {size(values['bytes_sent'])} were new"),
         ("brought back", f"{values['files_out']} files, {size(values['bytes_out'])}"),
         ("submitted", moment(values["submitted"])),
@@ -51,3 +64,28 @@ def run(options: argparse.Namespace) -> int:
         print("\n" + table(("MACHINE", "STATE", "TYPE", "PRICE"), rows))
     print("\n" + table(("WHEN", "WHAT"), [(moment(e["time"]), e["text"]) for e in values["events"]]))
     return 0
+
+
+def _progress(values: "dict[str, Any]", now: float) -> str:
+    """How far the program is, and how old that is; of a run that has ended, how far it came."""
+    from cryoburst.cli.show_values import duration, progress
+
+    if values["ended"] or not values["observed"]:
+        return progress(values["progress"])
+    known = progress(values["progress"]) if values["progress"] else "no word on its progress yet"
+    return f"{known}, heard of it {duration(now - values['observed'])} ago"
+
+
+def _last_words(run: "Run") -> str:
+    """What a program that failed said last, in one line; empty when it did not, or the store can't be read."""
+    from cryoburst.model.errors import one_line
+    from cryoburst.model.states import RunState
+    from cryoburst.services.house import Plugins
+    from cryoburst.services.logs import begun, last_words
+    from cryoburst.stores import open_store
+
+    packages = Plugins("packages")
+    if run.state is not RunState.FAILED or not begun(run) or run.package not in packages:
+        return ""
+    words = one_line(last_words(open_store(run.store), run, packages[run.package].logs[1]))
+    return words if len(words) <= WORDS else f"{words[:WORDS]}…"

@@ -36,6 +36,13 @@ def moment(when: float | None) -> str:
     return "-" if when is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(when))
 
 
+def clock_time(when: float) -> str:
+    """A time of day: ``09:12:33``; with its date when that is not today."""
+    local = time.localtime(when)
+    today = local[:3] == time.localtime()[:3]
+    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", local)
+
+
 def progress(values: dict[str, Any] | None) -> str:
     """``iteration 5 of 25``."""
     if not values:

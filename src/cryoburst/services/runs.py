@@ -90,8 +90,3 @@ def fetch(world: World, number: int) -> int:
         raise NotThere(f"the store has no outputs of run {number}")
     stage_out.sync(world, run, spec, heartbeat)
     return run.files_out
-
-
-def log_path(run: Run, name: str) -> Path:
-    """Where a log of the run is at home."""
-    return Path(run.project) / run.job / name

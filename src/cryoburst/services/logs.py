@@ -1,0 +1,55 @@
+"""A run's own text: at home while it runs, in the store when it has ended. Only reads.
+
+A log at home may hold the text of other runs of the same job folder, which must never be taken for this run's.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from cryoburst.engine.observe import load_document
+from cryoburst.model.documents import Spec
+from cryoburst.model.errors import CryoburstError
+from cryoburst.model.plugins import Store
+from cryoburst.model.run import Run
+
+
+def log_path(run: Run, name: str) -> Path:
+    """Where a log of the run is at home."""
+    return Path(run.project) / run.job / name
+
+
+def begun(run: Run) -> bool:
+    """Whether a machine was ever at work on the run, so that there may be text of it."""
+    return run.started is not None or run.command_started is not None or run.attempt > 1
+
+
+def begins(store: Store, run: Run, name: str) -> int:
+    """Where the run's text begins in the log at home, in bytes; 0 when that can't be read."""
+    try:
+        spec = load_document(store, Spec, f"{run.home_prefix}1/spec.json")
+    except CryoburstError:
+        return 0
+    return spec.log_base.get(name, 0) if spec is not None else 0
+
+
+def sent(store: Store, run: Run, name: str) -> Iterator[bytes]:
+    """The text that the run's machines sent, all attempts in order, in pieces. Raises StoreError."""
+    for attempt in range(1, run.attempt + 1):
+        folder, done = f"{run.home_prefix}{attempt}/log/", 0
+        for entry in store.list(folder):
+            start = entry.key.removeprefix(f"{folder}{name}.")
+            if start.isdigit():
+                chunk = store.get(entry.key) or b""
+                yield chunk[max(0, done - int(start)) :]
+                done = max(done, int(start) + len(chunk))
+
+
+def last_words(store: Store, run: Run, name: str) -> str:
+    """The last line of a run's text that is not empty; empty when there is none or the store can't be read."""
+    line = ""
+    try:
+        for lines in (piece.decode("utf-8", "replace").splitlines() for piece in sent(store, run, name)):
+            line = next((text.strip() for text in reversed(lines) if text.strip()), line)
+    except CryoburstError:
+        return ""
+    return line
