@@ -53,6 +53,12 @@ def test_versions_of_job_star(empty_project: Path, head: str, kind: str, version
     assert job.restart == ""
 
 
+@pytest.mark.parametrize(("target", "what"), [("default_pipeline.star", "script"), (".", "folder")])
+def test_what_lies_beside_the_pipeline_is_no_job(empty_project: Path, target: str, what: str) -> None:
+    with pytest.raises(BadInput, match=f"^this is not a job's {what} "):
+        Relion().read_job(Path(target), empty_project)
+
+
 def test_several_commands_and_a_trailing_echo(empty_project: Path) -> None:
     commands = ["`which relion_autopick` --i a.star --LoG", "echo a.star > AutoPick/job003/coords_suffix_autopick.star"]
     target = make(empty_project, commands, "data_job\n_rlnJobType 4\n", "AutoPick/job003/")

@@ -106,11 +106,11 @@ def test_refuses_a_file(tmp_path: Path) -> None:
     ("change", "sentence"),
     [
         ({"micrographs": 100}, "would take 1[0-9]{3} MB, more than 300 MB"),
-        ({"micrographs": 0}, "micrographs of 0 is outside"),
+        ({"micrographs": 0}, "^--micrographs 0: it must be between 1 and 999$"),
         ({"size": 513}, "is odd"),
         ({"dose": 200.0, "frames": 5}, "do not fit"),
-        ({"dose": float("nan")}, "dose of nan"),
-        ({"pixel_size": 0.1}, "pixel size of 0.1"),
+        ({"dose": float("nan")}, "^--dose nan: it must be"),
+        ({"pixel_size": 0.1}, "^--pixel-size 0.1: it must be between 1 and 6$"),
     ],
 )
 def test_refuses_numbers_that_make_no_set(change: dict[str, float], sentence: str, tmp_path: Path) -> None:

@@ -28,15 +28,27 @@ def run(options: argparse.Namespace) -> int:
         print_json(values)
         return 0
     offer, files = values["offer"], values["files"]
+    cost = "" if offer["usd_per_hour"] == 0 else f", {price(offer['usd_per_hour'])}"
     print(f"{values['job']} ({values['kind']}) in {values['project']}")
-    print(f"would go to {offer['provider']}: {offer['name']}, {offer['cores']} cores, {price(offer['usd_per_hour'])}")
+    print(f"would go to {place(offer['provider'], offer['name'])}, {count(offer['cores'], 'core')}{cost}")
     sent = [f for f in files if not f["listed"]]
-    print(f"reads {len(sent)} files, {size(values['bytes_in'])}; {size(values['bytes_to_send'])} have to be sent")
+    print(f"reads {count(len(sent), 'file')}, {size(values['bytes_in'])}; to send: {size(values['bytes_to_send'])}")
     if listed := len(files) - len(sent):
-        print(f"lists {listed} files without reading them: nothing of those is sent")
+        print(f"lists {count(listed, 'file')} without reading: no byte of that is sent")
     rows = [(f["path"], "name only" if f["listed"] else size(f["size"]), "yes" if f["to_send"] else "") for f in files]
     if rows:
         print(table(("FILE", "SIZE", "TO SEND"), rows[:SHOWN], right=("SIZE",)))
     if len(rows) > SHOWN:
         print(f"… and {len(rows) - SHOWN} more (all with --json)")
     return 0
+
+
+def place(provider: str, name: str) -> str:
+    """A machine type for people: ``aws: c6a.4xlarge``, or that it is the computer before them."""
+    where = provider if provider == name else f"{provider}: {name}"
+    return f"this computer ({where})" if provider == "local" else where
+
+
+def count(number: int, thing: str) -> str:
+    """``1 file``, ``2 files``."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"

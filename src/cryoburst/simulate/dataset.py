@@ -74,15 +74,15 @@ class Settings:
             ("seed", self.seed, 0, 2**63),
             ("size", self.size, 256, 8192),
             ("frames", self.frames, 1, 200),
-            ("pixel size", self.pixel_size, 1.0, 6.0),
+            ("pixel-size", self.pixel_size, 1.0, 6.0),
             ("dose", self.dose, 0.1, 200),
             ("voltage", self.voltage, 80, 400),
-            ("spherical aberration", self.aberration, 0, 10),
-            ("preferred share", self.preferred, 0, 1),
+            ("cs", self.aberration, 0, 10),
+            ("preferred", self.preferred, 0, 1),
         )
-        for name, value, low, high in limits:
+        for option, value, low, high in limits:
             if not low <= value <= high:
-                raise BadInput(f"The {name} of {value:g} is outside {low:g} to {high:g}")
+                raise BadInput(f"--{option} {value}: it must be between {low:g} and {high:g}")
         if self.size % 2:
             raise BadInput(f"The size of {self.size} pixels is odd", advice="choose an even one")
         counts = self.dose / self.frames * self.pixel_size**2
@@ -161,7 +161,7 @@ def _movies(settings: Settings, paths: Sequence[Path], cores: int, say: Callable
         done.append(truth)
         mean = (truth.defocus.u + truth.defocus.v) / 2e4
         say(
-            f"movie {len(done)} of {len(paths)}: {len(truth.particles)} particles, defocus {mean:.2f} µm, "
+            f"movie {len(done)} of {len(paths)}: {_count(len(truth.particles), 'particle')}, defocus {mean:.2f} µm, "
             f"drift {np.hypot(*truth.drift[-1]) * settings.pixel_size:.0f} Å"
         )
 
@@ -195,7 +195,7 @@ def write(
         truth.mkdir()
     except OSError as error:
         raise BadInput(f"{folder} can't be made: {error.strerror}") from error
-    say(f"simulating {settings.micrographs} movies, {settings.bytes / 1e6:.0f} MB, in {folder}")
+    say(f"simulating {_count(settings.micrographs, 'movie')}, {settings.bytes / 1e6:.0f} MB, in {folder}")
     _write_mrc(movies / "gain.mrc", 1 / sensitivity(settings.size, _generator(settings.seed, 0)), settings.pixel_size)
     _write_mrc(truth / "map.mrc", potential(load(), settings.pixel_size), settings.pixel_size)
 
@@ -203,7 +203,12 @@ def write(
     cores = cores or len(os.sched_getaffinity(0))
     made = _movies(settings, [movies / name for name in names], cores, say)
     _write_truth(truth, settings, dict(zip([f"Movies/{name}" for name in names], made, strict=True)))
-    say(f"{sum(len(one.particles) for one in made)} particles in {len(made)} movies; the truth is in {truth}")
+    particles = _count(sum(len(one.particles) for one in made), "particle")
+    say(f"{particles} in {_count(len(made), 'movie')}; the truth is in {truth}")
+
+
+def _count(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _write_truth(folder: Path, settings: Settings, made: dict[str, Micrograph]) -> None:

@@ -32,6 +32,12 @@ def locate(target: Path, cwd: Path) -> tuple[Path, str, Path]:
         raise BadInput("there is no such job folder or submission script", where=str(target))
     folder = start if start.is_dir() else start.parent
     root = next((p for p in folder.parents if (p / PIPELINE).is_file()), None)
+    if root is None and (folder / PIPELINE).is_file():
+        raise BadInput(
+            "this is not a job's folder" if start.is_dir() else "this is not a job's script",
+            where=str(target),
+            advice="name a job's folder, such as Class2D/job012, or the run_submit.script in it",
+        )
     if root is None:
         raise BadInput(
             f"not a RELION project: no {PIPELINE} above it",
