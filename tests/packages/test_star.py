@@ -227,7 +227,7 @@ def write_particles(path: Path, rows: int, per: int = 100) -> None:
 
 
 @pytest.mark.slow
-def test_a_million_particles_in_two_seconds_and_half_a_gigabyte(tmp_path: Path) -> None:
+def test_a_million_particles_in_a_second_and_a_half_and_half_a_gigabyte(tmp_path: Path) -> None:
     path = tmp_path / "particles.star"
     write_particles(path, rows=1_000_000)
     assert path.stat().st_size > 340e6
@@ -239,6 +239,6 @@ def test_a_million_particles_in_two_seconds_and_half_a_gigabyte(tmp_path: Path) 
         times.append(time.process_time() - began)
     assert len(found.values["rlnImageName"]) == 10_000
     assert found.rows["particles"] == 1_000_000
-    assert min(times) <= 2.0
+    assert min(times) <= 1.5
     scale = 1 if sys.platform == "darwin" else 1024
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale <= 500e6
