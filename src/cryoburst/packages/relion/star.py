@@ -14,7 +14,7 @@ from cryoburst.model.errors import BadInput
 
 CHUNK = 1 << 20  # bytes read at once: large enough that Python's work per chunk vanishes, small enough for the cache
 # Bytes of a block that is taken and given back before reading, and never touched: from then on glibc keeps freed memory
-# up to that size (mallopt(3), M_MMAP_THRESHOLD), and the kernel need not clear pages anew for every chunk: half the time.
+# up to that size (mallopt(3), M_MMAP_THRESHOLD), and the kernel clears no pages anew for every chunk: half the time.
 KEPT = 1 << 24
 LONGEST_LINE = 1 << 26  # bytes; a longer line is not a STAR file
 QUICK = 1 << 19  # bytes of text that are read line by line sooner than numpy is imported
