@@ -56,26 +56,14 @@ def parser(only: str | None = None) -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0, 1 (the run failed, a check found an error) or 2 (wrong input)."""
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    named = next((word for word in words if not word.startswith("-")), "")
-    top = parser(only=named if named in COMMANDS else "")
-    options = top.parse_args(words)
-    if options.version:
-        from importlib.metadata import version
-
-        print(f"cryoburst {version('cryoburst')}")
-        return 0
-    if options.command is None:
-        top.print_help()
-        return 2
     try:
-        code = import_module(f"cryoburst.cli.{COMMANDS[options.command][0]}").run(options)
+        code = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
-        return int(code)
+        return code
     except CryoburstError as error:
         return fail(str(error))
     except OSError as error:
-        if isinstance(error, BrokenPipeError):
+        if isinstance(error, BrokenPipeError):  # whoever read our output has had enough
             sys.stderr.close()
             return 1
         return fail(f"{error.strerror or error}: {error.filename or 'a file'}")
@@ -84,6 +72,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130  # as shells say of a program that was interrupted
     except Exception as error:  # noqa: BLE001 - an error of ours: the traceback goes to a file, a sentence to the user
         return fail(f"an error of cryoburst itself ({type(error).__name__}): please report {_keep_traceback()}")
+
+
+def _run(words: list[str]) -> int:
+    """Parse the words and run their command."""
+    named = next((word for word in words if not word.startswith("-")), "")
+    top = parser(only=named if named in COMMANDS else "")
+    try:
+        options = top.parse_args(words)
+    except SystemExit as end:  # help was printed, or what is wrong with the words
+        return int(end.code or 0)
+    if options.version:
+        from importlib.metadata import version
+
+        print(f"cryoburst {version('cryoburst')}")
+        return 0
+    if options.command is None:
+        top.print_help()
+        return 2
+    return int(import_module(f"cryoburst.cli.{COMMANDS[options.command][0]}").run(options))
 
 
 def _keep_traceback() -> str:
