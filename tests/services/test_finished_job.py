@@ -31,3 +31,13 @@ def test_a_job_that_ends_well_after_the_stop_has_succeeded(home: Home) -> None:
     assert home.until(lambda run: run["stop_wanted"])["stop_wanted"]
     ended = home.ended()
     assert (ended["state"], (home.project / folder / "two.bin").exists()) == ("SUCCEEDED", True)
+
+
+def test_what_a_killed_process_was_still_writing_is_taken_away(home: Home) -> None:
+    folder = home.job(sleep=1.0)
+    home.submit(folder)
+    home.until(lambda run: run["state"] == "RUNNING")
+    left = home.project / folder / ".cryoburst-1-2-abcd"
+    left.write_text("half")
+    assert home.ended()["state"] == "SUCCEEDED"
+    assert not left.exists()

@@ -14,7 +14,7 @@ from cryoburst.engine.world import World, place_at_home
 from cryoburst.model import documents
 from cryoburst.model.documents import Batch, Exit, Heartbeat, Manifest, Output, Spec
 from cryoburst.model.errors import Corrupt, NotThere
-from cryoburst.model.plugins import Package, Store
+from cryoburst.model.plugins import UNFINISHED, Package, Store
 from cryoburst.model.run import Run
 
 PARALLEL = 4  # files at a time
@@ -97,6 +97,7 @@ def fetch(world: World, run: Run, spec: Spec, exit_: Exit) -> tuple[dict[str, ob
         return sync(world, run, spec, _last_words(store, run, exit_)) | {"command_seconds": exit_.command_seconds}, None
     manifest = documents.load(Manifest, data, run.prefix + "manifest.json")
     brought = _bring(world, store, package, run, manifest.outputs, live=False)
+    _clear(Path(run.project) / run.job)
     rows = [(path, *key, checksum) for path, key, checksum in brought]
     world.ledger.keep_checksums(run.project, rows)
     places = {o.checksum: f"{run.prefix}outputs/{o.path}" for o in manifest.outputs if not o.link}
@@ -108,6 +109,12 @@ def fetch(world: World, run: Run, spec: Spec, exit_: Exit) -> tuple[dict[str, ob
         "command_started": exit_.command_started,
     }
     return changes | _progress(world, run), manifest
+
+
+def _clear(folder: Path) -> None:
+    """Take away what a killed process was still writing here: nobody else writes in this folder now."""
+    for path in folder.rglob(f"{UNFINISHED}*"):
+        path.unlink(missing_ok=True)
 
 
 def _last_words(store: Store, run: Run, exit_: Exit) -> Heartbeat:
@@ -208,7 +215,7 @@ def _link(project: Path, target: Path, points_to: str) -> None:
     content = os.path.relpath(project / points_to, target.parent)
     if target.is_symlink() and str(target.readlink()) == content:
         return
-    beside = target.with_name(f".{target.name}.cryoburst")
+    beside = target.with_name(f"{UNFINISHED}{target.name}")
     beside.unlink(missing_ok=True)
     beside.symlink_to(content)
     beside.replace(target)

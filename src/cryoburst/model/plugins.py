@@ -153,6 +153,9 @@ class Scheduler(Protocol):
 # ---------------------------------------------------------------------------------------------------- stores
 
 
+UNFINISHED = ".cryoburst-"  # so begins the name of a file that is still being written, in a store and at home
+
+
 @dataclass(frozen=True)
 class Stored:
     """An object in a store: its key, size in bytes and time of writing (s since the epoch)."""

@@ -18,9 +18,9 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from cryoburst.model.errors import BadInput, Corrupt, NotThere, StoreError, StoreFull, StoreUnavailable
-from cryoburst.model.plugins import Clock, Stored
+from cryoburst.model.plugins import UNFINISHED, Clock, Stored
 
-HIDDEN = ".cryoburst-"  # files being written, and the root's sign; no key may have a part like this
+HIDDEN = UNFINISHED  # files being written, and the root's sign; no key may have a part like this
 SIGN = f"{HIDDEN}store"
 CHUNK = 1 << 20  # bytes
 STALE = 3600.0  # s after which a hidden file's writer is taken for dead
