@@ -5,6 +5,7 @@ Positions are those of RELION 3.1.3's 800x800 window in the corner of the screen
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -141,6 +142,7 @@ def open_window(project: Any, display: str) -> Iterator[Any]:
 
 
 def test_run_sends_the_job_and_the_window_shows_it_running_then_finished(project: Any, open_window: Any) -> None:
+    _slow_down(project, "relion_run_motioncorr")
     movies = project.run("Import", "fn_in_raw == Movies/*.mrcs;angpix == 3.0")
     folder = project.add("MotionCorr", f"input_star_mics == {movies}movies.star;fn_gain_ref == Movies/gain.mrc")
     window = open_window()
@@ -148,7 +150,7 @@ def test_run_sends_the_job_and_the_window_shows_it_running_then_finished(project
     assert not window.shows("running")
     window.click(SCHEDULED)
     window.click(RUN)
-    window.until("running", 10)
+    window.until("running", 30)
     window.picture(project.root.parent / "running.png")
     window.wait(lambda: not window.shows("running"), "the end of the job", 60)
     window.picture(project.root.parent / "finished.png")
@@ -193,6 +195,15 @@ def test_abort_in_the_windows_menu_stops_the_run_and_its_machine(
     assert (project.root / folder / "run_it001_optimiser.star").exists()
     assert [run["state"] for run in _json(project, "runs")] == ["STOPPED"]
     window.wait(lambda: not _json(project, "machines")["machines"], "the end of the machine")
+
+
+def _slow_down(project: Any, program: str) -> None:
+    """Let a program of RELION start late: on two small movies it would be done before the window is drawn anew."""
+    folder = project.root.parent / "bin"
+    folder.mkdir()
+    (folder / program).write_text(f'#!/bin/sh\nsleep 6\nexec {shutil.which(program)} "$@"\n')
+    (folder / program).chmod(0o755)
+    project.environment["PATH"] = f"{folder}:{project.environment['PATH']}"
 
 
 def _json(project: Any, command: str) -> Any:
