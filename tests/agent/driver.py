@@ -31,13 +31,13 @@ class FaultyStore:
             word = self._fault.read_text().strip() if self._fault.exists() else ""
             if word == "unavailable":
                 raise StoreUnavailable("the store is away")
-            if word == "full" and name in ("put", "put_file"):
+            if word == "full" and name == "put":
                 raise StoreFull("the store is full")
-            if word == "disk_full" and name == "get_file":
+            if word == "disk_full" and name == "get_range":
                 raise OSError(errno.ENOSPC, "No space left on device")
-            if word == "slow" and name == "get_file":
+            if word == "slow" and name == "get_range":
                 time.sleep(1.0)
-            if word == "bug" and name == "get_file":
+            if word == "bug" and name == "get_range":
                 raise ZeroDivisionError("a bug\nof two lines")
             return verb(*arguments)
 

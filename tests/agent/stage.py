@@ -11,7 +11,19 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from cryoburst.model.documents import Exit, Heartbeat, Manifest, Spec, SpecInput, Started, Stop, dump, load
+from cryoburst.model.documents import (
+    Batch,
+    Exit,
+    Heartbeat,
+    Manifest,
+    Output,
+    Spec,
+    SpecInput,
+    Started,
+    Stop,
+    dump,
+    load,
+)
 from cryoburst.stores.folder import FolderStore
 
 JOB = "Class3D/job012/"
@@ -47,7 +59,7 @@ class Stage:
         digest = hashlib.sha256(data).hexdigest()
         key = f"project/inputs/{digest[:2]}/{digest}"
         self.store.put(key, data if kept is None else kept)
-        self.inputs.append(SpecInput(path, len(data), f"sha256:{digest}", key, 1_500_000_000_123_456_789))
+        self.inputs.append(SpecInput(path, len(data), f"sha256:{digest}", key, 0, 1_500_000_000_123_456_789))
 
     def spec(self, script: str, **changes: object) -> Spec:
         """Write the spec: the last thing that home does."""
@@ -153,22 +165,35 @@ class Stage:
         return self.store.get(PREFIX + name) is not None
 
     def outputs(self) -> dict[str, bytes]:
-        """What lies under outputs/, by its path in the job folder."""
-        top = f"{PREFIX}outputs/{JOB}"
-        return {each.key[len(top) :]: self.store.get(each.key) or b"" for each in self.store.list(top)}
+        """What the manifest tells of, and until there is one the journal: path in the job folder → content."""
+        found: dict[str, Output] = {}
+        for each in self.store.list(f"{PREFIX}journal/"):
+            found |= {o.path: o for o in load(Batch, self.store.get(each.key) or b"", each.key).outputs}
+        if self.has("manifest.json"):
+            found = {o.path: o for o in self.manifest.outputs}
+        return {path.removeprefix(JOB): self.content(output) for path, output in found.items() if not output.link}
+
+    def content(self, output: Output) -> bytes:
+        """The bytes of an output in the store."""
+        assert output.key.startswith(f"{PREFIX}outputs/")
+        return bytes(self.store.get_range(output.key, output.offset, output.size))
 
     def told(self) -> dict[str, str]:
         """The manifest: path in the job folder → checksum, or where its link points."""
         return {each.path.removeprefix(JOB): each.checksum or "-> " + each.link for each in self.manifest.outputs}
 
     def log(self, name: str = "run.out") -> bytes:
-        """The log as home puts it together: every chunk where its name says."""
+        """The log as home puts it together: every chunk where its name says, then what the heartbeat carries."""
         whole = b""
         for each in self.store.list(f"{PREFIX}log/"):
             found, _, offset = each.key.removeprefix(f"{PREFIX}log/").rpartition(".")
             if found == name:
                 assert int(offset) == len(whole)
                 whole += self.store.get(each.key) or b""
+        beat = self.heartbeat
+        if beat is not None and name in beat.tails:
+            tail = beat.tails[name].encode("latin-1")
+            whole = whole[: beat.log[name] - len(tail)] + tail
         return whole
 
 

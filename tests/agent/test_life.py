@@ -36,7 +36,7 @@ def test_inputs_keep_their_time_and_listed_ones_are_empty_space(stage: Stage) ->
     from cryoburst.model.documents import SpecInput
 
     stage.input("a.star", b"123")
-    stage.inputs.append(SpecInput("Movies/one.tiff", 10**11, "", "", 1_400_000_000_000_000_000))
+    stage.inputs.append(SpecInput("Movies/one.tiff", 10**11, "", "", 0, 1_400_000_000_000_000_000))
     exit_ = stage.run("stat -c '%n %s %b %Y' a.star Movies/one.tiff")
     assert exit_.code == 0
     assert stage.log() == b"a.star 3 8 1500000000\nMovies/one.tiff 100000000000 0 1400000000\n"
@@ -113,7 +113,7 @@ def test_only_the_final_name_of_a_renamed_file_is_sent(stage: Stage) -> None:
 
 def test_a_file_that_changes_is_sent_again(stage: Stage) -> None:
     stage.spec(
-        f"echo 1 > {JOB}x; while [ ! -e go ]; do sleep 0.02; done; echo 22 > {JOB}x; sleep 0.6; echo 333 > {JOB}x"
+        f"echo 1 > {JOB}x; while [ ! -e go ]; do sleep 0.02; done; echo 22 > {JOB}x; sleep 2; echo 333 > {JOB}x"
     )
     agent = stage.start()
     wait_for(lambda: stage.outputs().get("x") == b"1\n")

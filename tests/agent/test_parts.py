@@ -11,7 +11,6 @@ import pytest
 from cryoburst.agent import archive, processes, software
 from cryoburst.agent.place import Pace, Place
 from cryoburst.agent.prefix import GivenUp, Patience, Prefix
-from cryoburst.agent.pulse import Log
 from cryoburst.agent.watch import Watch
 from cryoburst.model.errors import BadInput, StoreUnavailable
 
@@ -85,32 +84,6 @@ def test_no_watch_without_a_folder_is_an_os_error(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(watch, "_libc", NoInotify())
     with pytest.raises(OSError):
         Watch(str(top))
-
-
-class Refusing:
-    """A prefix that refuses or takes what it is given."""
-
-    def __init__(self) -> None:
-        self.refuse, self.taken = True, dict[str, bytes]()
-
-    def write_bytes(self, name: str, data: bytes) -> None:
-        self.taken[name] = data  # home may have read it even though the answer was lost
-        if self.refuse:
-            raise StoreUnavailable("the answer was lost")
-
-
-def test_a_refused_log_chunk_keeps_its_length(tmp_path: Path) -> None:
-    path, prefix = tmp_path / "run.out", Refusing()
-    log = Log(prefix, "run.out", str(path), 0, 0)  # type: ignore[arg-type]
-    log.send()
-    path.write_bytes(b"one\n")
-    with pytest.raises(StoreUnavailable):
-        log.send()
-    path.write_bytes(b"one\ntwo\n")
-    prefix.refuse = False
-    log.send()
-    assert prefix.taken == {"log/run.out.000000000000": b"one\n", "log/run.out.000000000004": b"two\n"}
-    assert log.sent == 8
 
 
 def test_patience_ends_at_its_time_and_when_told() -> None:
@@ -213,8 +186,6 @@ def test_every_verb_of_a_prefix_stays_under_it(stage: Stage) -> None:
     prefix.write_bytes("log/a", b"1")
     assert prefix.names("log/") == [("a", 1)]
     assert stage.store.get("p/j/u/1/log/a") == b"1"
-    prefix.delete("log/a")
-    assert prefix.names("log/") == []
 
 
 def test_processes_that_write_are_seen(tmp_path: Path) -> None:

@@ -11,8 +11,9 @@ import pytest
 
 from cryoburst.database.connect import Connection, DatabaseError, hide_password
 from cryoburst.database.ledger import Ledger
+from cryoburst.model.documents import Place
 from cryoburst.model.errors import BadInput, NotThere
-from cryoburst.model.run import Machine, Run
+from cryoburst.model.run import Machine, Run, project_id
 from cryoburst.model.states import MachineState, RunState
 
 RUN = Run(
@@ -133,11 +134,19 @@ def test_caches(ledger: Ledger) -> None:
     ledger.keep_checksums("/p", [("a", 1, 2, 3, "x")])
     ledger.keep_checksums("/p", [("a", 1, 5, 3, "y"), ("b c", 0, 0, 2**40, "z")])
     assert ledger.checksums("/p") == {"a": (1, 5, 3, "y"), "b c": (0, 0, 2**40, "z")}
-    ledger.keep_objects("s", "/p", {"x": "k1"})
-    ledger.keep_objects("s", "/p", {"x": "k2", "y": "k3"})
-    assert ledger.objects("s", "/p") == {"x": "k1", "y": "k3"}
-    ledger.forget_object("s", "/p", "x")
-    assert ledger.objects("s", "/p") == {"y": "k3"}
+    ledger.keep_objects("s", "p", {"x": Place("k1", 0)})
+    ledger.keep_objects("s", "p", {"x": Place("k2", 0), "y": Place("k3", 2**33)})
+    assert ledger.objects("s", "p") == {"x": Place("k1", 0), "y": Place("k3", 2**33)}
+    ledger.forget_objects("s", "p", ["x", "z"])
+    assert ledger.objects("s", "p") == {"y": Place("k3", 2**33)}
+    assert ledger.objects("s", "other") == {}
+
+
+def test_a_project_has_its_own_folder_in_the_store_unless_another_was_set(ledger: Ledger) -> None:
+    assert ledger.project_place("/data/p") == ("", project_id("/data/p"))
+    ledger.set_project_place("/data/p", "s3://b", "theirs")
+    ledger.set_project_place("/data/p", "s3://c", "theirs")
+    assert ledger.project_place("/data/p") == ("s3://c", "theirs")
 
 
 def test_events_stay_in_order(ledger: Ledger) -> None:

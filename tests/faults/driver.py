@@ -186,7 +186,7 @@ class Place:
         world = open_world(self.settings)
         world = replace(world, limits=replace(world.limits, settle=2.0), terms=replace(world.terms, grace=30.0))
         if agent:
-            world = replace(world, archive=cache(lambda: broken_agent(agent)))
+            world = replace(world, archive=cache(lambda _url: broken_agent(agent)))
         if hook is None:
             return world
         stores: dict[str, Any] = {}

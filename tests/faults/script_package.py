@@ -3,6 +3,7 @@
 ``# input PATH`` in the script names an input. The markers are DONE, FAILED and ABORTED; ABORT asks for the end.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from cryoburst.model.documents import Exit
 from cryoburst.model.errors import BadInput
 from cryoburst.model.job import Input, Job, Progress, Verdict
+from cryoburst.model.stub import is_remote
 
 MARKERS = {"succeeded": "DONE", "failed": "FAILED", "aborted": "ABORTED"}
 ENTRY_POINT = "[cryoburst.packages]\nscript = script_package:Script\n"
@@ -40,6 +42,9 @@ class Script:
         found: list[Input] = []
         for path in re.findall(r"^# input (\S+)$", job.script, re.MULTILINE):
             source = job.project / path
+            if source.is_symlink() and is_remote(text := os.readlink(source)):  # noqa: PTH115 - a URL, not a path
+                found.append(Input(path, source, 0, 0, 0, remote=text))
+                continue
             if not source.is_file():
                 raise BadInput("an input is missing", where=path)
             stat = source.stat()

@@ -38,6 +38,7 @@ class FakeProvider:
     """Rents machines that are only entries. Counts the calls, and fails as it is told."""
 
     name = "fake"
+    here = True
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -116,7 +117,7 @@ class Gate:
                 raise StoreUnavailable("no way to the store")
             if self.hung is not None:
                 assert self.hung.wait(30)
-            if name == "get_file" and self.held is not None:
+            if name == "get_range" and self.held is not None:
                 assert self.held.wait(30)
             return found(*given)
 
@@ -160,7 +161,7 @@ class Stage:
             providers={"fake": self.provider},
             packages={"script": Script()},
             open_store=lambda _url: store,
-            archive=lambda: archive,
+            archive=lambda _url: archive,
             limits=self.limits,
             terms=self.terms,
         )
@@ -231,8 +232,10 @@ class Stage:
     def output(self, name: str, data: bytes, batch: int = 0) -> Output:
         """An output in the store; with a number also in that batch of the journal."""
         path = JOB + name
-        self.inside.put(f"{self.run.prefix}outputs/{path}", data)
-        output = Output(path, len(data), f"sha256:{hashlib.sha256(data).hexdigest()}", 1_600_000_000_000_000_000)
+        digest = hashlib.sha256(data).hexdigest()
+        key = f"{self.run.prefix}outputs/{digest[:2]}/{digest}"
+        self.inside.put(key, data)
+        output = Output(path, len(data), f"sha256:{digest}", key, 0, 1_600_000_000_000_000_000)
         if batch:
             self.write(f"journal/{batch:06d}.json", Batch([output]))
         return output

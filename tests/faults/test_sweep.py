@@ -77,7 +77,7 @@ def test_the_store_refuses_every_call_once_before_and_after_it_was_done(folder: 
 def test_the_store_is_full_at_every_write(folder: Path, reference: Result) -> None:
     reached, bad = sweep_home(folder, reference, "full", "store.put")
     assert not bad, "\n".join(bad)
-    assert reached > 10
+    assert reached >= 10
 
 
 def test_the_provider_does_not_answer_or_its_answer_is_lost(folder: Path, reference: Result) -> None:
@@ -87,7 +87,7 @@ def test_the_provider_does_not_answer_or_its_answer_is_lost(folder: Path, refere
 
 
 def test_home_is_full_at_every_output(folder: Path, reference: Result) -> None:
-    reached, bad = sweep_home(folder, reference, "home_full", "store.get_file")
+    reached, bad = sweep_home(folder, reference, "home_full", "store.get_range")
     assert not bad, "\n".join(bad)
     assert reached >= 4
 
@@ -95,16 +95,16 @@ def test_home_is_full_at_every_output(folder: Path, reference: Result) -> None:
 def test_kill_of_the_agent_before_and_after_each_of_its_calls(folder: Path, reference: Result) -> None:
     reached, bad = sweep_agent(folder, reference, "kill", attempts=2)
     assert not bad, "\n".join(bad)
-    assert reached > 40
+    assert reached > 25
 
 
 def test_power_cut_of_the_machine_before_and_after_each_call_of_its_agent(folder: Path, reference: Result) -> None:
     reached, bad = sweep_agent(folder, reference, "power", attempts=2)
     assert not bad, "\n".join(bad)
-    assert reached > 40
+    assert reached > 25
 
 
 def test_the_store_refuses_every_call_of_the_agent_once(folder: Path, reference: Result) -> None:
     reached, bad = sweep_agent(folder, reference, "unavailable", attempts=1)
     assert not bad, "\n".join(bad)
-    assert reached > 40
+    assert reached > 25

@@ -123,7 +123,7 @@ def test_every_json_key_is_documented(tmp_path: Path) -> None:
     machine = Machine("t", "u", 1, "local", "local", 0.0, states.MachineState.UP, 0.0, 0.0)
     offer = Offer("local", "local", 1, 1, 0, 0.0)
     job = Job("relion", "k", Path("/p"), "j/", "", (), Resources())
-    plan = report.plan_values(Planned(job, offer, stage_in.Plan([Input("a", Path("/p/a"), 1, 1, 1)], {}, [], {})))
+    plan = report.plan_values(Planned(job, offer, stage_in.Plan([Input("a", Path("/p/a"), 1, 1, 1)], {}, [])))
     assert all(f'"{key}": ' in page for key in plan["files"][0])
     ledger = Ledger(f"sqlite://{tmp_path / 'cryoburst.db'}")
     shown = report.detail_values(ledger, run, 0.0)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cryoburst.agent.archive import build
-from cryoburst.model.documents import Exit, Heartbeat, Spec, dump, load
+from cryoburst.model.documents import Batch, Exit, Heartbeat, Spec, dump, load
 from cryoburst.model.plugins import Boot, MachineRequest, MachineSeen, Offer
 from cryoburst.providers.local import LocalProvider
 from cryoburst.stores.folder import FolderStore
@@ -77,8 +77,11 @@ class Yard:
         return beat is not None and beat.command_started is not None
 
     def outputs(self, name: str = "1") -> set[str]:
-        top = f"{self.prefix(name)}outputs/{JOB}"
-        return {each.key.removeprefix(top) for each in self.store.list(top)}
+        found: set[str] = set()
+        for each in self.store.list(f"{self.prefix(name)}journal/"):
+            batch = load(Batch, self.store.get(each.key) or b"", each.key)
+            found |= {output.path.removeprefix(JOB) for output in batch.outputs}
+        return found
 
     def seen(self) -> list[MachineSeen]:
         return self.provider.machines("me")

@@ -170,7 +170,7 @@ def test_doctor_names_a_store_that_does_not_answer(line: Line, monkeypatch: pyte
         ("retry_delays = 3", "retry_delays has a wrong value"),
         ("machines = 'here'", "machines has a wrong value"),
         ("= 3", "not TOML"),
-        ("store = 'nowhere'", "scheme"),
+        ("store = 'nowhere'", "no store with this name (nowhere)"),
         ("database = 'mysql://x'", "sqlite"),
     ],
 )

@@ -1,19 +1,17 @@
 """The folder store: conformance, and what only a file system can do wrong."""
 
 import errno
-import hashlib
 import os
-import threading
 from pathlib import Path
 
 import pytest
 
-from cryoburst.model.errors import BadInput, Corrupt, StoreFull, StoreUnavailable
+from cryoburst.model.errors import BadInput, StoreFull, StoreUnavailable
 from cryoburst.model.plugins import Store
 from cryoburst.stores import folder, open_store
 from cryoburst.stores.folder import FolderStore
 
-from .conformance import Conformance, checksum, keys
+from .conformance import Conformance, keys
 
 
 @pytest.fixture
@@ -32,15 +30,15 @@ class TestFolder(Conformance):
     """Runs the conformance suite on a folder."""
 
 
-def test_an_unmounted_disk_is_not_an_empty_store(root: Path, tmp_path: Path) -> None:
+def test_an_unmounted_disk_is_not_an_empty_store(root: Path) -> None:
     store = FolderStore(root.as_uri())
     root.mkdir()  # the bare mount point
-    (tmp_path / "source").write_bytes(b"")
     for verb in (
         lambda: store.put("a", b""),
-        lambda: store.put_file("a", tmp_path / "source"),
         lambda: store.get("a"),
-        lambda: store.get_file("a", tmp_path / "target", 0, checksum(b"")),
+        lambda: store.find("a"),
+        lambda: store.get_range("a", 0, 1),
+        lambda: store.poll("a", ""),
         lambda: list(store.list("")),
         lambda: store.delete("a"),
     ):
@@ -58,41 +56,12 @@ def test_create_does_not_make_parents(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_create_twice_is_silent(store: FolderStore) -> None:
-    store.put("a", b"1")
-    store.create()
-    assert store.get("a") == b"1"
-
-
 @pytest.mark.parametrize(
     "url", ["/data", "file:/data", "file://host/data", "file:///a/../b", "nosuch://bucket", "://x"]
 )
 def test_a_wrong_address(url: str) -> None:
     with pytest.raises(BadInput):
         open_store(url)
-
-
-def test_a_source_that_changes_while_read_is_refused(
-    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    source = tmp_path / "source"
-    source.write_bytes(b"1" * 5_000_000)
-    real, grown = os.read, threading.Event()
-
-    def read(descriptor: int, count: int) -> bytes:
-        if not grown.is_set():
-            grown.set()
-            with source.open("ab") as more:
-                more.write(b"2")
-        return real(descriptor, count)
-
-    store.put("a", b"old")
-    monkeypatch.setattr(folder.os, "read", read)
-    with pytest.raises(Corrupt, match="changed while it was read"):
-        store.put_file("a", source)
-    monkeypatch.undo()
-    assert store.get("a") == b"old"
-    assert hidden(store) == []
 
 
 @pytest.mark.parametrize(
@@ -105,36 +74,17 @@ def test_a_source_that_changes_while_read_is_refused(
     ],
 )
 def test_what_a_refused_write_means(
-    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
+    store: FolderStore, monkeypatch: pytest.MonkeyPatch, number: int, kind: type[Exception]
 ) -> None:
-    (tmp_path / "source").write_bytes(b"123")
-
     def write(descriptor: int, data: bytes) -> int:
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(folder.os, "write", write)
     with pytest.raises(kind):
         store.put("a/b", b"123")
-    with pytest.raises(kind):
-        store.put_file("a/b", tmp_path / "source")
     monkeypatch.undo()
     assert keys(store) == []
     assert hidden(store) == []
-
-
-def test_a_full_target_disk_is_the_callers_error(
-    store: FolderStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    store.put("a", b"123")
-
-    def write(descriptor: int, data: bytes) -> int:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(folder.os, "write", write)
-    with pytest.raises(OSError) as caught:
-        store.get_file("a", tmp_path / "target", 3, checksum(b"123"))
-    assert caught.value.errno == errno.ENOSPC
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux")
@@ -170,10 +120,9 @@ def test_a_file_in_the_place_of_a_folder_is_bad_input_and_not_worth_a_retry(stor
         store.put("a", b"2")
 
 
-def test_names_that_are_not_utf8(store: FolderStore, tmp_path: Path) -> None:
+def test_names_that_are_not_utf8(store: FolderStore) -> None:
     name = os.fsdecode(b"caf\xe9")
-    (tmp_path / name).write_bytes(b"1")
-    store.put_file(f"a/{name}", tmp_path / name)
+    store.put(f"a/{name}", b"1")
     assert keys(store) == [f"a/{name}"]
 
 
@@ -188,8 +137,38 @@ def test_a_link_in_the_middle_of_the_store_is_listed_as_it_is(root: Path, store:
     assert keys(store) == ["a", "loop"]
 
 
-def test_two_checksums_agree() -> None:
-    assert checksum(b"") == f"sha256:{hashlib.sha256().hexdigest()}"
+def test_a_name_with_a_newline_or_in_latin_1_is_kept(store: FolderStore) -> None:
+    for key in ("a\nb", "\x01", "caf\udce9"):
+        store.put(key, b"1")
+        assert store.get(key) == b"1"
+    assert keys(store) == sorted(["a\nb", "\x01", "caf\udce9"])
+
+
+def test_poll_sees_a_write_of_the_same_size_in_the_same_tick_of_the_clock(root: Path, store: FolderStore) -> None:
+    store.put("a", b"1")
+    before = store.poll("a", "")
+    assert before is not None
+    seen = (root / "a").stat()
+    store.put("a", b"2")
+    os.utime(root / "a", ns=(seen.st_atime_ns, seen.st_mtime_ns))
+    after = store.poll("a", before.tag)
+    assert after is not None
+    assert after.data == b"2"
+
+
+def test_a_folder_costs_nothing_and_needs_no_credential(store: FolderStore) -> None:
+    assert not store.metered
+    assert store.credential(["a/"], "b/", 60.0) == {}
+
+
+def test_the_probe_of_a_full_disk_is_one_error(store: FolderStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(folder.os, "write", write)
+    (found,) = store.probe()
+    assert (found.level, found.subject) == ("error", "write")
+    assert "full" in found.sentence
 
 
 def hidden(store: FolderStore) -> list[str]:

@@ -1,6 +1,7 @@
 """One attempt of a run as the machine holds it, and its end: outputs, manifest, exit.json. Agent and guard share it.
 
-exit.json is the last thing that is written. No manifest is written when the store did not take every output.
+exit.json is the last thing that is written but for a heartbeat that tells of it. No manifest is written when the store
+did not take every output.
 """
 
 import os
@@ -32,7 +33,7 @@ class Attempt:
         self.prefix, self.place, self.pace, self.spec = prefix, place, pace, spec
         self.patience = Patience(pace, spec.deadline + spec.grace)
         self.outputs = Outputs(prefix, place, self.patience, pace)
-        self.pulse = Pulse(prefix, self.outputs, spec.heartbeat, pace)
+        self.pulse = Pulse(prefix, self.outputs, spec, pace)
         self.folder = place.inside(spec.job)  # of the job, absolute, without a slash at its end
         self.job = spec.job.rstrip("/") + "/"
         self.command_seconds = 0.0
@@ -81,6 +82,7 @@ class Attempt:
             markers=self._markers() if ran else [],
         )
         self.patience.insist(lambda: self.prefix.write("exit.json", exit_))
+        self.pulse.tell_exit()
 
     def _send_rest(self, torn: set[str]) -> None:
         """Send every file of the job folder that was not sent as it is now."""

@@ -7,6 +7,7 @@ at the agent's last look and it was not changed since; what was half-written sta
 from cryoburst.agent import files, processes
 from cryoburst.agent.attempt import Attempt, Ended
 from cryoburst.agent.command import JOB_TAG
+from cryoburst.agent.outputs import OUTPUTS
 from cryoburst.agent.place import Pace, Place
 from cryoburst.agent.prefix import Patience, Prefix
 from cryoburst.model.documents import Batch, Exit, Spec, Started
@@ -63,7 +64,8 @@ def _resume(attempt: Attempt) -> None:
     """Take over from the dead agent: its journal, its log chunks, and what was staged in."""
     prefix, outputs = attempt.prefix, attempt.outputs
     batches = [prefix.read(Batch, f"journal/{name}") for name, _ in prefix.names("journal/")]
-    outputs.resume([batch for batch in batches if batch is not None])
+    blobs = [name for name, _ in prefix.names(OUTPUTS)]
+    outputs.resume([batch for batch in batches if batch is not None], blobs)
     sent: dict[str, int] = {}
     for name, size in prefix.names("log/"):
         log, _, offset = name.rpartition(".")

@@ -6,7 +6,7 @@ Exit code 0: the attempt has its exit.json, or belongs to another agent. 1: the 
 import os
 import sys
 
-from cryoburst.agent import guard, life
+from cryoburst.agent import client, guard, life
 from cryoburst.agent.attempt import sentence_of
 from cryoburst.agent.place import Pace, Place
 from cryoburst.stores import open_store
@@ -23,6 +23,8 @@ def main(arguments: list[str] | None = None, pace: Pace | None = None) -> int:
     verb, url, prefix, root, token = given
     root = os.path.realpath(root)
     try:
+        if not url.startswith("file://"):
+            client.unpack(sys.argv[0])
         VERBS[verb](open_store(url), prefix, root, token, pace or Pace())
     except Exception as error:  # noqa: BLE001 - here every bug becomes a sentence that the guard takes home
         return _fail(root, verb, sentence_of(error))

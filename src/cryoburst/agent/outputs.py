@@ -1,20 +1,29 @@
 """Sends finished files to ``outputs/`` and tells of them in the journal. Never tells of a file that was being written.
 
 A file is offered when the watch says that it is finished. A sender reads it once, hashing; what it read counts only
-when the file is the same after as it was when it was found finished. Each file may be sent again when it changes. The
-journal is written in batches: while one batch is under way, the files that become whole gather for the next.
+when the file is the same after as it was when it was found finished. Each file may be sent again when it changes. Small
+files go before large ones, and together; the journal is written in batches: while one is under way, the files that
+become whole gather for the next.
 """
 
-import queue
+import heapq
+import itertools
 import threading
+from collections.abc import Mapping
 
 from cryoburst.agent.files import Identity, Seen, look
 from cryoburst.agent.place import Pace, Place
 from cryoburst.agent.prefix import GivenUp, Patience, Prefix
+from cryoburst.model import documents
 from cryoburst.model.documents import Batch, Output
-from cryoburst.model.errors import BadInput, Corrupt, StoreError, one_line
+from cryoburst.model.errors import StoreError, one_line
+from cryoburst.transfer import PIECE, Line, Sender, Sent, Source
+from cryoburst.transfer.content import PACKED, SMALL
+from cryoburst.transfer.send import CHANGED
 
+OUTPUTS = "outputs/"  # the folder of blobs of an attempt
 SENDERS = 4
+TOGETHER = 256  # small files that go in one pack, at most: what is ready must not wait long for others
 RESEND = 10.0  # a file that changes again and again is sent again after this many times the time that sending it took
 
 
@@ -23,7 +32,10 @@ class Outputs:
 
     def __init__(self, prefix: Prefix, place: Place, patience: Patience, pace: Pace) -> None:
         self._prefix, self._place, self._patience, self._pace = prefix, place, patience, pace
-        self._queue: queue.SimpleQueue[Seen] = queue.SimpleQueue()
+        self._line = Line(insist=patience.insist)
+        self._queue: list[tuple[bool, int, Seen]] = []  # a heap: small ones first, then in the order of offers
+        self._offers = itertools.count()
+        self._known: dict[str, documents.Place] = {}  # what the store has of this attempt: checksum -> place
         self._changed = threading.Condition()
         self._waiting: set[str] = set()  # paths in the queue or being sent
         self._again: dict[str, float] = {}  # s since the epoch before which a path should not be sent again
@@ -43,9 +55,11 @@ class Outputs:
         for _ in range(SENDERS):
             threading.Thread(target=self._send_all, daemon=True).start()
 
-    def resume(self, batches: list[Batch]) -> None:
-        """Take over what another agent's journal tells of, so that it is not sent twice."""
+    def resume(self, batches: list[Batch], blobs: list[str]) -> None:
+        """Take over what another agent's journal tells of, and the blobs that it sent, so that nothing goes twice."""
         self.batches = len(batches)
+        places = {SMALL + name.rpartition("/")[2]: self._prefix.key + OUTPUTS + name for name in blobs}
+        self._known = {checksum: documents.Place(key, 0) for checksum, key in places.items() if "/packs/" not in key}
         for batch in batches:
             for output in batch.outputs:
                 self._sent[output.path] = ((output.size, output.mtime_ns), output)
@@ -75,7 +89,8 @@ class Outputs:
         """Send a file that was finished when it was seen so."""
         with self._changed:
             self._waiting.add(seen.path)
-        self._queue.put(seen)
+            heapq.heappush(self._queue, (seen.size > PACKED, next(self._offers), seen))
+            self._changed.notify_all()
 
     def settle(self, seconds: float) -> bool:
         """Wait until nothing is waiting to be sent; whether that is so after at most these seconds."""
@@ -93,68 +108,70 @@ class Outputs:
 
     def _send_all(self) -> None:
         while True:
-            seen = self._queue.get()
+            group = self._next()
+            began = self._pace.clock()
             try:
-                began = self._pace.clock()
-                output = self._send(seen)
+                outputs = self._send(group)
                 now = self._pace.clock()
                 with self._changed:
-                    self._again[seen.path] = now + RESEND * (now - began)
-                    if output is not None:
-                        self._sent[seen.path] = ((seen.size, seen.mtime_ns), output)
-                        self._ready.append(output)
-                        self.unsent.discard(seen.path)
-                        self.files += 1
-                        self.bytes += output.size
-                if output is not None:
+                    for seen in group:
+                        self._again[seen.path] = now + RESEND * (now - began)
+                        if (output := outputs.get(seen.path)) is not None:
+                            self._sent[seen.path] = ((seen.size, seen.mtime_ns), output)
+                            self._ready.append(output)
+                            self.unsent.discard(seen.path)
+                            self.files += 1
+                            self.bytes += output.size
+                if outputs:
                     self._tell()
-            except (StoreError, GivenUp):
-                self.unsent.add(seen.path)  # the store never took it, and the time for trying is over
+            except (StoreError, GivenUp):  # the store never took them, and the time for trying is over
+                self.unsent.update(seen.path for seen in group)
             except Exception as error:  # noqa: BLE001 - a bug with one file must not lose all others
-                self.left[seen.path] = one_line(f"{seen.path} ({type(error).__name__}: {error})")
-                self.unsent.add(seen.path)
+                for seen in group:
+                    self.left[seen.path] = one_line(f"{seen.path} ({type(error).__name__}: {error})")
+                    self.unsent.add(seen.path)
             finally:
                 with self._changed:
-                    self._waiting.discard(seen.path)
+                    self._waiting.difference_update(seen.path for seen in group)
                     self._changed.notify_all()
 
-    def _send(self, seen: Seen) -> Output | None:
-        """Put one file; None when it vanished, changed meanwhile or can't be sent."""
-        if seen.link:
-            return Output(seen.path, 0, "", seen.mtime_ns, seen.link)
-        if self._now(seen) != seen:
-            return None  # the change has its own event
-        name = f"outputs/{seen.path}"
-        try:
-            try:
-                size, checksum = self._patience.insist(lambda: self._prefix.write_file(name, seen.source))
-            except BadInput:  # a file became a folder, or a folder a file: the old object is in the way
-                self._make_room(seen.path)
-                size, checksum = self._patience.insist(lambda: self._prefix.write_file(name, seen.source))
-        except Corrupt:
-            return None
-        except BadInput as error:
-            self.left[seen.path] = f"{seen.path} ({error.what})"
-            return None
-        except OSError as error:
-            if self._now(seen) is not None:
-                self.left[seen.path] = f"{seen.path} ({error.strerror})"
-            return None
-        if self._now(seen) != seen or size != seen.size:
-            return None
-        return Output(seen.path, size, checksum, seen.mtime_ns)
+    def _next(self) -> list[Seen]:
+        """Wait for work: the small files that are there, or one larger."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._queue)
+            group = [heapq.heappop(self._queue)[2]]
+            size = group[0].size
+            while self._queue and len(group) < TOGETHER and size + self._queue[0][2].size <= PIECE:
+                if self._queue[0][0]:
+                    break
+                group.append(heapq.heappop(self._queue)[2])
+                size += group[-1].size
+        return group
+
+    def _send(self, group: list[Seen]) -> dict[str, Output]:
+        """Put files; what is in the store now, by path. Left out: what vanished, changed meanwhile or can't be sent."""
+        outputs = {s.path: Output(s.path, 0, "", "", 0, s.mtime_ns, s.link) for s in group if s.link}
+        files = {s.path: s for s in group if not s.link and self._now(s) == s}  # a change has its own event
+        sources = (Source(seen.path, seen.source, seen.size, seen.mtime_ns) for seen in files.values())
+
+        def done(sent: list[Sent]) -> None:
+            for each in sent:
+                seen = files[each.source.name]
+                if self._now(seen) == seen:
+                    outputs[seen.path] = Output(seen.path, seen.size, each.checksum, *each.place, seen.mtime_ns)
+
+        sender = Sender(self._prefix.store, self._prefix.key + OUTPUTS, self._line, self._known.get, self._keep)
+        for unsent in sender.send(sources, done):
+            if unsent.why != CHANGED and self._now(files[unsent.source.name]) is not None:
+                self.left[unsent.source.name] = f"{unsent.source.name} ({unsent.why})"
+        return outputs
+
+    def _keep(self, new: Mapping[str, documents.Place]) -> None:
+        with self._changed:
+            self._known.update(new)
 
     def _now(self, seen: Seen) -> Seen | None:
         return look(self._place, f"{self._place.project}/{seen.path}")
-
-    def _make_room(self, path: str) -> None:
-        """Delete what was sent under a path that is now a file's, or from a path that is now a folder's."""
-        with self._changed:
-            gone = [p for p in self._sent if p.startswith(path + "/") or path.startswith(p + "/")]
-            for each in gone:
-                del self._sent[each]
-        for each in gone:
-            self._patience.insist(lambda each=each: self._prefix.delete(f"outputs/{each}"))
 
     def _tell(self) -> None:
         """Write what is ready to the journal, unless another sender does so first."""

@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 from cryoburst.agent.place import Pace
@@ -52,7 +51,7 @@ class Patience:
 
 
 class Prefix:
-    """Documents and files under one prefix of a store."""
+    """Documents under one prefix of a store."""
 
     def __init__(self, store: Store, prefix: str) -> None:
         self.store = store
@@ -70,14 +69,6 @@ class Prefix:
     def write_bytes(self, name: str, data: bytes) -> None:
         """Write an object."""
         self.store.put(self.key + name, data)
-
-    def write_file(self, name: str, source: str) -> tuple[int, str]:
-        """Write a file; its (size, checksum)."""
-        return self.store.put_file(self.key + name, Path(source))
-
-    def delete(self, name: str) -> None:
-        """Remove an object. Silent when there is none."""
-        self.store.delete(self.key + name)
 
     def names(self, folder: str) -> list[tuple[str, int]]:
         """(name, size) of the objects under a folder that ends with a slash; names are relative to it."""

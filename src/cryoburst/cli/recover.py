@@ -18,11 +18,12 @@ def run(options: argparse.Namespace) -> int:
     from cryoburst.services.house import open_world
     from cryoburst.services.recover import recover
     from cryoburst.services.report import run_values
+    from cryoburst.services.stores import known_stores, store_url
 
     settings = settings_.load()
     before = {run.uid for run in Ledger(settings.database).runs()}  # opening the world may recover already
     world = open_world(settings)
-    found = recover(world, [settings.store, *options.store])
+    found = recover(world, [*known_stores(settings), *(store_url(settings, each) for each in options.store)])
     new = [run for run in world.ledger.runs()[::-1] if run.uid not in before]
     if any(not run.state.final for run in world.ledger.runs(unfinished=True)):
         watcher.ensure(settings)

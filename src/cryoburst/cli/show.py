@@ -52,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
         ("progress", _progress(values, now)),
         ("sent", f"{values['files_in']} files, {size(values['bytes_in'])}; {size(values['bytes_sent'])} were new"),
         ("brought back", f"{values['files_out']} files, {size(values['bytes_out'])}"),
+        *([("left", _left(values))] if values["files_left"] else []),
         ("submitted", moment(values["submitted"])),
         ("waited, ran", f"{duration(values['wait_seconds'])}, {duration(values['run_seconds'])}"),
         ("ended", moment(values["ended"])),
@@ -64,6 +65,15 @@ def run(options: argparse.Namespace) -> int:
         print("\n" + table(("MACHINE", "STATE", "TYPE", "PRICE"), rows))
     print("\n" + table(("WHEN", "WHAT"), [(moment(e["time"]), e["text"]) for e in values["events"]]))
     return 0
+
+
+def _left(values: "dict[str, Any]") -> str:
+    """What stays in the store."""
+    from cryoburst.cli.show_values import size
+
+    return (
+        f"{values['files_left']} files, {size(values['bytes_left'])} in the store: cryoburst fetch {values['number']}"
+    )
 
 
 def _progress(values: "dict[str, Any]", now: float) -> str:

@@ -1,6 +1,7 @@
 """``cryoburst submit``: what RELION's Run button calls."""
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 from cryoburst.model.errors import BadInput, CryoburstError
@@ -10,6 +11,14 @@ from cryoburst.model.job import Wishes
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst submit``."""
     job_arguments(parser)
+    parser.add_argument(
+        "--leave",
+        action="append",
+        default=[],
+        metavar="PATTERN",
+        help="outputs that stay in the store until cryoburst fetch, such as '*.mrcs' in the job folder, or outputs: "
+        "all but logs and STAR files; may be given again",
+    )
     parser.add_argument("--wait", action="store_true", help="wait for its end; exit code 1 when it failed")
     parser.add_argument("--json", action="store_true", help="print the run as JSON")
 
@@ -22,6 +31,7 @@ def job_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--to", metavar="PROVIDER", default="", help="where: a provider, such as local")
     parser.add_argument("--machine", default="", metavar="NAME", help="the machine type, see cryoburst machines")
     parser.add_argument("--max-price", type=float, metavar="USD", help="at most this many USD per hour")
+    parser.add_argument("--store", metavar="NAME", default="", help="the store to use, see cryoburst store names")
     parser.add_argument("--parts", type=int, default=1, metavar="N", help="machines to split the job over (now: 1)")
 
 
@@ -38,7 +48,8 @@ def run(options: argparse.Namespace) -> int:
     except CryoburstError as error:
         refuse_unopened(target(options), Path.cwd(), error)
         raise
-    run = submit(world, settings, target(options), Path.cwd(), wishes(options))
+    wanted = replace(wishes(options), leave=tuple(options.leave))
+    run = submit(world, settings, target(options), Path.cwd(), wanted)
     watcher.ensure(settings)
     if options.wait:
         from cryoburst.cli.wait import follow
@@ -67,4 +78,4 @@ def wishes(options: argparse.Namespace) -> Wishes:
         raise BadInput("the price cap is not a price", where=f"--max-price {options.max_price}", advice="give USD/h")
     if options.parts < 1:
         raise BadInput("a job has at least one part", where=f"--parts {options.parts}")
-    return Wishes(options.to, options.machine, options.max_price, options.parts)
+    return Wishes(options.to, options.machine, options.max_price, options.parts, options.store)

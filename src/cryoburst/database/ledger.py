@@ -2,14 +2,15 @@
 
 import os
 import socket
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import cache
 from typing import Any
 
 from cryoburst.database.connect import Connection, Row, migrate
+from cryoburst.model.documents import Place
 from cryoburst.model.errors import NotThere
-from cryoburst.model.run import Event, Machine, Run
+from cryoburst.model.run import Event, Machine, Run, project_id
 from cryoburst.model.states import MachineState, RunState, check_machine, check_run
 
 _RUN = [f.name for f in fields(Run)]
@@ -211,21 +212,36 @@ class Ledger:
         if known:
             self.connection.many(sql, [(project, *row) for row in known])
 
-    def objects(self, store: str, project: str) -> dict[str, str]:
-        """Where contents of this project are in the store: checksum -> key."""
-        sql = "SELECT checksum, key FROM objects WHERE store = ? AND project = ?"
-        return dict(self.connection.execute(sql, [store, project]))
+    def objects(self, store: str, folder: str) -> dict[str, Place]:
+        """Where contents are in the store that belong to a project's folder there: checksum -> place."""
+        sql = "SELECT checksum, key, place FROM objects WHERE store = ? AND folder = ?"
+        return {row[0]: Place(row[1], row[2]) for row in self.connection.execute(sql, [store, folder])}
 
-    def keep_objects(self, store: str, project: str, known: dict[str, str]) -> None:
+    def keep_objects(self, store: str, folder: str, known: Mapping[str, Place]) -> None:
         """Keep where contents are; the first place stays."""
         if known:
-            rows = [(store, project, checksum, key) for checksum, key in known.items()]
-            self.connection.many("INSERT INTO objects VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
+            rows = [(store, folder, checksum, *place) for checksum, place in known.items()]
+            self.connection.many("INSERT INTO objects VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", rows)
 
-    def forget_object(self, store: str, project: str, checksum: str) -> None:
-        """Forget a place that turned out to be empty."""
-        sql = "DELETE FROM objects WHERE store = ? AND project = ? AND checksum = ?"
-        self.connection.change(sql, [store, project, checksum])
+    def forget_objects(self, store: str, folder: str, checksums: Iterable[str]) -> None:
+        """Forget places that turned out to be empty or damaged."""
+        sql = "DELETE FROM objects WHERE store = ? AND folder = ? AND checksum = ?"
+        self.connection.many(sql, [(store, folder, checksum) for checksum in checksums])
+
+    # ------------------------------------------------------------------------------------------------ projects
+
+    def project_place(self, path: str) -> tuple[str, str]:
+        """Where a project was pushed to or cloned from: (store's URL, folder in it); ("", own folder) when neither."""
+        rows = self.connection.execute("SELECT store, folder FROM projects WHERE path = ?", [path])
+        return (rows[0][0], rows[0][1]) if rows else ("", project_id(path))
+
+    def set_project_place(self, path: str, store: str, folder: str) -> None:
+        """Note where a project is in a store."""
+        sql = (
+            "INSERT INTO projects VALUES (?, ?, ?) ON CONFLICT (path) DO UPDATE SET "
+            "store = excluded.store, folder = excluded.folder"
+        )
+        self.connection.change(sql, [path, store, folder])
 
 
 def _run(row: Row) -> Run:

@@ -4,12 +4,13 @@ A listing or a document that can't be read is unknown, and decides nothing in th
 """
 
 import logging
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
+from cryoburst.engine.lookers import Lookers
 from cryoburst.engine.perform import machine_token
 from cryoburst.engine.stage_out import log_sizes_home, read_spec
 from cryoburst.engine.step import Seen
@@ -17,6 +18,7 @@ from cryoburst.engine.world import World
 from cryoburst.model import documents
 from cryoburst.model.documents import Exit, Heartbeat, Spec, Started
 from cryoburst.model.errors import Corrupt, CryoburstError, NotThere, ProviderError
+from cryoburst.model.patience import Rhythm
 from cryoburst.model.plugins import MachineSeen, Store
 from cryoburst.model.run import Run
 from cryoburst.model.states import RunState
@@ -59,21 +61,74 @@ def list_machines(world: World, names: Iterable[str]) -> Listings:
 
 
 D = TypeVar("D")
+SLOWER = 60.0  # a look may miss outputs for one part in so many of the time that none came
+
+
+def next_look(quiet: float, rhythm: Rhythm) -> float:
+    """Seconds between two looks at a heartbeat when the last look that found outputs is so many seconds ago."""
+    return min(max(quiet / SLOWER, rhythm.look_least), rhythm.look_most)
+
+
+@dataclass
+class _Kept:
+    """What is known of an attempt that a machine works on, and when it was last looked at (s since the epoch)."""
+
+    state: RunState
+    quiet_since: float  # when a look last found another step or more outputs
+    looked: float = 0.0
+    looked_for_exit: float = 0.0
+    well: bool = False  # the last look could read the store
+    tag: str = ""  # of the heartbeat
+    heartbeat: Heartbeat | None = None
+    started: float | None = None
+    exit: Exit | None = None
+    stop_written: bool = False
 
 
 class Observer:
-    """Reads the store for runs. Keeps the specs of running attempts, which never change, in memory."""
+    """Reads the store for runs, each as often as its store's rhythm says; keeps what it read in memory.
+
+    While a machine works on a run, a look is one conditional read of its heartbeat; the heartbeat says what else to
+    read. A machine that is gone, or a wish to stop, makes home look for the exit record at once.
+    """
 
     def __init__(self, world: World) -> None:
         self._world = world
         self._specs: dict[str, Spec] = {}
+        self._kept: dict[str, _Kept] = {}  # by the attempt's prefix
+        self._lookers: dict[str, Lookers] = {}  # by the store's URL
+        self._listings = Listings({}, {})  # the newest
 
-    def see(self, run: Run, listings: Listings) -> Seen:
-        """What is to be known of a run now. Raises nothing: what can't be read is None."""
+    def close(self) -> None:
+        """Let the threads go, without waiting for a store that hangs."""
+        for lookers in self._lookers.values():
+            lookers.close()
+
+    def look(self, runs: Iterable[Run], listings: Listings, seconds: float | None) -> Iterator[tuple[Run, Seen]]:
+        """See runs, several at a time. Those that are not seen within the seconds are left for a later call, so that
+        one slow store holds nobody up."""
+        by_store: dict[str, list[Run]] = {}
+        for run in runs:
+            by_store.setdefault(run.store, []).append(run)
+        self._listings = listings
+        new = [future for url, rows in by_store.items() for future in self._of(url).start(rows)]
+        all_ = [future for lookers in self._lookers.values() for future in lookers.working]
+        wait(all_ if seconds is None else new, timeout=seconds)
+        for future in all_:
+            if future.done():
+                future.result()  # a bug of ours is told
+        for url, rows in by_store.items():
+            found = self._of(url).take()
+            yield from ((run, found[run.uid]) for run in rows if run.uid in found)
+
+    def see(self, run: Run, listings: Listings, *, fresh: bool = False) -> Seen:
+        """What is to be known of a run now; ``fresh``, whatever its rhythm is. Raises nothing: what can't be read is
+        None."""
         known, machine = listings.find(run.provider, machine_token(run))
-        base = Seen(now=self._world.clock(), machine=machine, machine_known=known, listed=listings.taken)
+        now = self._world.clock()
+        base = Seen(now=now, machine=machine, machine_known=known, listed=listings.taken)
         try:
-            return self._read(run, replace(base, store_known=True))
+            return self._read(run, base, fresh=fresh or (known and (machine is None or not machine.alive)))
         except Corrupt as error:  # it will not get better: as if it were not there
             log.warning("run %d: %s", run.number, error)
             return replace(base, store_known=True)
@@ -96,22 +151,65 @@ class Observer:
     def forget(self, run: Run) -> None:
         """Let go of what is kept of an attempt that ended."""
         self._specs.pop(run.prefix, None)
+        self._kept.pop(run.prefix, None)
 
-    def _read(self, run: Run, base: Seen) -> Seen:
-        store = self._world.store(run)
+    def _of(self, url: str) -> Lookers:
+        if url not in self._lookers:
+            self._lookers[url] = Lookers(lambda run: self.see(run, self._listings))
+        return self._lookers[url]
+
+    def _read(self, run: Run, base: Seen, *, fresh: bool) -> Seen:
         if run.state in (RunState.STAGING_IN, RunState.WAITING):
-            return replace(base, spec=store.get(run.prefix + "spec.json") is not None)
+            if base.now < run.retry_at:
+                return base  # nothing is decided before
+            spec = self._world.store(run).get(run.prefix + "spec.json") is not None
+            return replace(base, store_known=True, spec=spec)
+        if run.state not in (RunState.STARTING, RunState.RUNNING):
+            return replace(base, store_known=True)
+        store = self._world.store(run)
+        rhythm = self._world.terms.rhythm(metered=store.metered)
+        kept = self._kept.get(run.prefix)
+        if kept is None or kept.state is not run.state:
+            kept = self._kept[run.prefix] = _Kept(run.state, quiet_since=base.now)
+        gap = rhythm.look_least if run.stop_wanted else next_look(base.now - kept.quiet_since, rhythm)
+        if fresh or base.now >= kept.looked + gap:
+            kept.looked, kept.well = base.now, False
+            self._look_at(
+                run, store, kept, base.now, fresh=fresh or base.now >= kept.looked_for_exit + rhythm.look_exit
+            )
+            kept.well = True
+        if not kept.well:
+            return base
+        base = replace(base, store_known=True, started=kept.started, exit=kept.exit, silence=rhythm.beat_most)
+        if run.state is RunState.STARTING:
+            return base
+        written = self._stop_written(run, store, kept) if run.stop_wanted else None
+        news = kept.heartbeat is not None and kept.exit is None and self._news(run, kept.heartbeat)
+        return replace(base, heartbeat=kept.heartbeat, stop_written=written, news=news)
+
+    def _look_at(self, run: Run, store: Store, kept: _Kept, now: float, *, fresh: bool) -> None:
+        """One look at the store; with ``fresh`` also for an exit record that nobody tells of."""
+        told = False
         if run.state is RunState.STARTING:
             started = load_document(store, Started, run.prefix + "started.json")
-            ended = load_document(store, Exit, run.prefix + "exit.json")
-            return replace(base, started=started.time if started else None, exit=ended)
-        if run.state is RunState.RUNNING:
-            heartbeat = load_document(store, Heartbeat, run.prefix + "heartbeat.json")
-            ended = load_document(store, Exit, run.prefix + "exit.json")
-            written = store.get(run.prefix + "stop.json") is not None if run.stop_wanted else None
-            news = heartbeat is not None and ended is None and self._news(run, heartbeat)
-            return replace(base, heartbeat=heartbeat, exit=ended, stop_written=written, news=news)
-        return base
+            kept.started = started.time if started else None
+        else:
+            key = run.prefix + "heartbeat.json"
+            polled = store.poll(key, kept.tag)
+            if polled is not None:
+                before, kept.heartbeat, kept.tag = kept.heartbeat, None, polled.tag
+                beat = kept.heartbeat = documents.load(Heartbeat, polled.data, key) if polled.data else None
+                if beat is not None and (before is None or (before.step, before.batches) != (beat.step, beat.batches)):
+                    kept.quiet_since = now
+            told = kept.heartbeat is not None and kept.heartbeat.exited
+        if kept.exit is None and (told or fresh or run.stop_wanted):
+            kept.looked_for_exit = now
+            kept.exit = load_document(store, Exit, run.prefix + "exit.json")
+
+    @staticmethod
+    def _stop_written(run: Run, store: Store, kept: _Kept) -> bool:
+        kept.stop_written = kept.stop_written or store.get(run.prefix + "stop.json") is not None
+        return kept.stop_written
 
     def _news(self, run: Run, heartbeat: Heartbeat) -> bool:
         """Whether the heartbeat counts more than home has."""

@@ -3,12 +3,13 @@
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from cryoburst.engine.elsewhere import folders_to_read
 from cryoburst.engine.stage_in import archive_key
 from cryoburst.engine.stage_out import read_spec
 from cryoburst.engine.world import World, closed_key, request_key
 from cryoburst.model import documents
 from cryoburst.model.documents import Closed, Request, Spec, Stop
-from cryoburst.model.errors import BadInput, StoreError
+from cryoburst.model.errors import BadInput, StoreError, StoreRefused
 from cryoburst.model.job import Job, Resources, Verdict
 from cryoburst.model.plugins import Boot, MachineRequest, Need, Offer
 from cryoburst.model.reasons import sentence
@@ -16,6 +17,7 @@ from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState, RunState
 
 STALE_SPEC = 60.0  # s that a spec may wait for its machine without a new deadline
+MANY = 8  # earlier attempts from which on a machine may read the whole project: a credential names few folders
 
 
 def write_request(world: World, run: Run) -> None:
@@ -90,12 +92,31 @@ def create(world: World, run: Run) -> None:
     row = world.ledger.change_machine(row, again)
     if row is None:
         return
-    _, checksum = world.archive()
-    boot = Boot(run.store, run.prefix, archive_key(checksum), checksum)
+    _, checksum = world.archive(run.store)
+    credential = _credential(world, run, spec, power_off_at - world.clock())
+    boot = Boot(run.store, run.prefix, archive_key(checksum), checksum, credential)
     request = MachineRequest(token, world.owner, run.uid, run.attempt, offer, boot, power_off_at)
     made = world.provider(run.provider).create(request)
     world.ledger.change_machine(row, {"state": MachineState.BOOTING, "provider_id": made.id})
     world.ledger.change(run, {"machine": offer.name})
+
+
+def _credential(world: World, run: Run, spec: Spec, seconds: float) -> dict[str, str]:
+    """What the machine needs to open the store: to read the run's inputs, and to write below the attempt's prefix.
+
+    Raises StoreRefused when the server can't make one, unless the machine is this computer, where the user's own
+    credential does.
+    """
+    inputs = f"{run.store_folder}/inputs/"
+    others = {key[: key.index("/outputs/") + len("/outputs/")] for i in spec.inputs if "/outputs/" in (key := i.key)}
+    read = ["agent/", inputs, *sorted(others)] if len(others) < MANY else ["agent/", f"{run.store_folder}/"]
+    read += sorted(folders_to_read(spec.inputs, run.store))
+    try:
+        return world.store(run).credential(read, run.prefix, seconds)
+    except StoreRefused:
+        if not world.provider(run.provider).here:
+            raise
+        return {}
 
 
 def _fresh_spec(world: World, run: Run, token: str) -> Spec:

@@ -35,6 +35,7 @@ from cryoburst.model.states import MachineState, RunState
 
 log = logging.getLogger("cryoburst")
 WORKERS = 8
+LOOK = 0.3  # s that a tick waits for stores; who answers later is heard in a later tick
 SYNC_AGAIN = 5.0  # s after a live sync that failed
 HALF_WRITTEN = " (may be half-written)"  # how the agent ends the name of a file that was torn when it was killed
 RECOVER_AGAIN = 5.0  # s after a rebuilding that could not read everything
@@ -94,8 +95,9 @@ class Reconciler:
         self._reaper.adopt(machines, self._listings)
         for run in self._observer.aborts(runs):
             ledger.want_stop(run, "aborted in the program's own window", world.clock())
-        for run in runs:
-            if run.uid not in self._busy and not self._decide(run).idle:
+        free = [run for run in runs if run.uid not in self._busy]
+        for run, seen in self._observer.look(free, self._listings, None if finish else LOOK):
+            if not self._decide(run, seen).idle:
                 self._start(run.uid, self._advance, run.uid)
         for token in self._reaper.reap(self._listings, self._busy):
             self._start(token, self._reaper.delete, token)
@@ -112,6 +114,7 @@ class Reconciler:
 
     def close(self) -> None:
         """Wait for what was begun and let the threads go."""
+        self._observer.close()
         self._pool.shutdown(wait=True)
 
     # ------------------------------------------------------------------------------------------------ runs
@@ -119,16 +122,12 @@ class Reconciler:
     def _start(self, key: str, work: Callable[[str], None], argument: str) -> None:
         self._busy[key] = self._pool.submit(work, argument)
 
-    def _decide(self, run: Run) -> Decision:
-        return self._decide_on(run)[0]
-
-    def _decide_on(self, run: Run) -> tuple[Decision, Seen]:
-        seen = self._observer.see(run, self._listings)
+    def _decide(self, run: Run, seen: Seen) -> Decision:
         machine = self._world.ledger.machine(perform.machine_token(run)) if run.state in _LOOKS_AT_MACHINE else None
         decision = step(run, machine, seen, self._world.limits)
         if decision.effect is Effect.SYNC and seen.now < self._not_before.get(run.uid, 0.0):
-            return IDLE, seen
-        return decision, seen
+            return IDLE
+        return decision
 
     def _advance(self, uid: str) -> None:
         """Carry one run on for as long as there is something to do, under its claim."""
@@ -140,7 +139,8 @@ class Reconciler:
         self._holders.add(holder)
         try:
             while (run := ledger.run_by_uid(uid)) is not None:
-                decision, seen = self._decide_on(run)
+                seen = self._observer.see(run, self._listings)
+                decision = self._decide(run, seen)
                 if decision.idle or not self._carry_out(run, decision, seen, holder):
                     return
         except CryoburstError as error:  # the database or the row: the next tick tries again
@@ -223,7 +223,10 @@ class Reconciler:
         spec = self._observer.spec(run)
         seen = self._observer.exit(run)
         changes, manifest = stage_out.fetch(world, run, spec, seen)
-        for note in _left_behind(manifest.outside if manifest is not None else []):
+        notes = _left_behind(manifest.outside if manifest is not None else [])
+        if changes.get("files_left"):
+            notes.append(_stayed(run, changes))
+        for note in notes:
             if note not in {e.text for e in world.ledger.events(run.uid)}:
                 world.ledger.event(run.uid, world.clock(), note)
         package = world.package(run)
@@ -232,7 +235,7 @@ class Reconciler:
         verdict = package.verdict(world.job(run), whole, stage_out.held_files(package, run, seen))
         reason = _REASON_OF_EXIT.get(seen.ended, "" if manifest is not None else "outputs_unsent")
         if reason == "inputs_lost":
-            forget_inputs(world, run, spec)
+            forget_inputs(world, run)
         succeeded = whole.ended == "finished" and verdict.outcome == "succeeded" and not reason
         if not succeeded and (run.stop_wanted or seen.ended == "aborted"):
             return self._end(run, seen, changes, RunState.STOPPED, "aborted", run.stop_wanted or seen.sentence)
@@ -260,7 +263,7 @@ class Reconciler:
         """Before a run ends without an exit record: what its attempt left in the store comes home."""
         if run.started is None:
             return
-        seen = self._observer.see(run, self._listings)
+        seen = self._observer.see(run, self._listings, fresh=True)
         if seen.heartbeat is not None:
             stage_out.sync(self._world, run, self._observer.spec(run), seen.heartbeat)
 
@@ -313,6 +316,14 @@ def _left_behind(outside: list[str]) -> list[str]:
         ("the job wrote outside its folder, left on the machine", strange),
     )
     return [f"{what}: {', '.join(paths[:5])}" for what, paths in named if paths]
+
+
+def _stayed(run: Run, changes: dict[str, object]) -> str:
+    """What the user wished to leave in the store."""
+    count, size = changes["files_left"], float(str(changes["bytes_left"]))
+    outputs = "one output" if count == 1 else f"{count} outputs"
+    stay = "stays" if count == 1 else "stay"
+    return f"{outputs} ({size / 1e6:.1f} MB) {stay} in the store: cryoburst fetch {run.number} brings them"
 
 
 def _reason_of(error: Exception, effect: Effect) -> tuple[str, str]:

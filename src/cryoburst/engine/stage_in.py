@@ -1,21 +1,27 @@
 """Stage in: every input into the store, once per project and content; then spec.json, last (rule 6)."""
 
+import os
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from hashlib import file_digest
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
+from cryoburst.engine import elsewhere
 from cryoburst.engine.world import World
 from cryoburst.model import documents
-from cryoburst.model.documents import Spec, SpecInput
-from cryoburst.model.errors import BadInput, Corrupt, StoreError
+from cryoburst.model.documents import Place, Spec, SpecInput
+from cryoburst.model.errors import BadInput, StoreError
 from cryoburst.model.job import Input
 from cryoburst.model.plugins import Store
-from cryoburst.model.run import Run, project_id
+from cryoburst.model.run import Run
+from cryoburst.transfer import Sender, Sent, Source, Unsent, checksum_of
+from cryoburst.transfer.content import LARGE, SMALL
+from cryoburst.transfer.send import unpack_table
 
-PARALLEL = 4  # files at a time
-TELL = 0.5  # s between two notes of how much was sent
+PARALLEL = 4  # files that are hashed at a time
+TELL = 0.5  # s between two notes of what was sent: what a kill here can cost
+NAMED = 5  # files that a refusal names
 
 
 @dataclass(frozen=True)
@@ -25,12 +31,11 @@ class Plan:
     inputs: list[Input]
     checksums: dict[str, str]  # path -> checksum
     to_send: list[Input]
-    places: dict[str, str]  # checksum -> key of what the store has
 
     @property
     def bytes_in(self) -> int:
         """Bytes that the machine will read."""
-        return sum(i.size for i in self.inputs if not i.listed)
+        return _bytes_in(self.inputs)
 
     @property
     def bytes_to_send(self) -> int:
@@ -39,62 +44,48 @@ class Plan:
 
 
 def plan(world: World, run: Run, inputs: list[Input]) -> Plan:
-    """Work out what has to be sent. Reads each file whose checksum isn't cached; sends nothing. Raises BadInput.
-
-    When the ledger knows no object of the project, the store is asked once; one that can't be read knows nothing.
-    """
-    known = world.ledger.checksums(run.project)
-    there = world.ledger.objects(run.store, run.project)
-    contents = [i for i in inputs if not i.listed]
-    fresh = [i for i in contents if known.get(i.path, ())[:3] != (i.size, i.mtime_ns, i.inode)]
-    checksums = {i.path: known[i.path][3] for i in contents if i not in set(fresh)}
+    """Work out what has to be sent. Reads each file whose checksum isn't cached; sends nothing. Raises BadInput."""
+    remote = elsewhere.look_up(world, run, inputs)
+    inputs = [replace(i, size=remote[i.path].size) if i.remote else i for i in inputs]
+    known, fresh = _checksums(world, run, inputs)
     with ThreadPoolExecutor(PARALLEL) as pool:
-        checksums |= dict(zip((i.path for i in fresh), pool.map(checksum_of, fresh), strict=True))
-    rows = [(i.path, i.size, i.mtime_ns, i.inode, checksums[i.path]) for i in fresh]
-    world.ledger.keep_checksums(run.project, rows)
-    if not there and run.attempt == 1:  # a second attempt may be there because what the store has is damaged
-        there = _listed(world, run, {checksums[i.path]: i.size for i in contents})
-        world.ledger.keep_objects(run.store, run.project, there)
-    missing = {checksums[i.path]: i for i in contents if checksums[i.path] not in there}
-    return Plan(inputs, checksums, list(missing.values()), there)
-
-
-def _listed(world: World, run: Run, sizes: dict[str, int]) -> dict[str, str]:
-    """What the store has of the project's inputs, by their names: checksum -> key. A wrong size is none."""
-    try:
-        listed = list(world.store(run).list(f"{project_id(run.project)}/inputs/"))
-    except StoreError:
-        return {}
-    found = {f"sha256:{entry.key.rpartition('/')[2]}": entry for entry in listed}
-    return {
-        checksum: entry.key
-        for checksum, entry in found.items()
-        if entry.key == input_key(run.project, checksum) and entry.size == sizes.get(checksum, entry.size)
-    }
+        new = dict(zip((i.path for i in fresh), pool.map(_checksum, fresh), strict=True))
+    world.ledger.keep_checksums(run.project, [(i.path, i.size, i.mtime_ns, i.inode, new[i.path]) for i in fresh])
+    checksums = known | new
+    there = _places(world, run)
+    missing = {checksums[i.path]: i for i in inputs if i.path in checksums and checksums[i.path] not in there}
+    _check_stubs(missing.values())
+    return Plan(inputs, checksums, list(missing.values()))
 
 
 def stage_in(world: World, run: Run) -> Run | None:
     """Send what is missing, then write the spec of this attempt. Safe to repeat: what is there is not sent again.
 
-    Returns the run with what was sent, or None when another took the row meanwhile. Raises BadInput for an input that
-    is missing or changes while it is sent, StoreError when the store doesn't take it.
+    A file is read at most once: hashed and sent in one go. Returns the run with what was sent, or None when another
+    took the row meanwhile. Raises BadInput naming the inputs that are missing or change while they are sent,
+    StoreError when the store doesn't take them.
     """
     package, store = world.package(run), world.store(run)
     job = world.job(run)
-    planned = plan(world, run, package.inputs(job))
+    inputs = package.inputs(job)
+    remote = elsewhere.look_up(world, run, inputs)
+    checksums, fresh = _checksums(world, run, inputs)
+    places = _places(world, run)
+    missing = fresh + [i for i in inputs if i.path in checksums and checksums[i.path] not in places]
+    _check_stubs(missing)
     sizes: dict[str, object] = {
-        "bytes_in": planned.bytes_in,
-        "files_in": sum(not i.listed for i in planned.inputs),
-        "bytes_to_send": planned.bytes_to_send,
+        "bytes_in": _bytes_in(inputs) + sum(each.size for each in remote.values()),
+        "files_in": sum(not i.listed for i in inputs),
+        "bytes_to_send": sum(i.size for i in missing),
         "bytes_sent": 0,
     }
     if world.ledger.change(run, sizes) is None:
         return None
-    new = _send(world, store, run, planned)
-    world.ledger.keep_objects(run.store, run.project, new)
-    where = planned.places | new  # not read back: the database may have been deleted meanwhile
-    _send_archive(world, store)
+    sending = _Sending(world, run, places)
+    checksums |= sending.send(store, missing)
+    _send_archive(world, store, run.store)
     now = world.clock()
+    rhythm = world.terms.rhythm(metered=store.metered)
     spec = Spec(
         uid=run.uid,
         attempt=run.attempt,
@@ -103,78 +94,166 @@ def stage_in(world: World, run: Run) -> Run | None:
         script=run.script,
         environment=dict(package.environment),
         software=dict(job.software),
-        inputs=[_spec_input(i, planned, where) for i in planned.inputs],
+        inputs=[remote.get(i.path) or _spec_input(i, checksums, places) for i in inputs],
         logs=list(package.logs),
         log_base={name: _size(Path(run.project) / run.job / name) for name in package.logs},
         abort_file=package.abort_file,
         deadline=now + world.terms.walltime,
         grace=world.terms.grace,
-        heartbeat=world.terms.heartbeat,
+        heartbeat=rhythm.beat_most,
+        beat_least=rhythm.beat_least,
     )
     store.put(run.prefix + "spec.json", documents.dump(spec))
-    return world.ledger.change(run, {"bytes_sent": planned.bytes_to_send, "staged": now})
+    sent: dict[str, object] = {"bytes_to_send": sending.bytes, "bytes_sent": sending.bytes, "staged": now}
+    return world.ledger.change(run, sent)
 
 
-def forget_inputs(world: World, run: Run, spec: Spec) -> None:
-    """After a machine could not fetch its inputs: have those sent again that the store lost; all, when it has all."""
-    store, keys = world.store(run), {i.key: i for i in spec.inputs if i.key}
-    folders = {key.rpartition("/")[0] + "/" for key in keys}
-    there = {(found.key, found.size) for folder in folders for found in store.list(folder)}
-    lost = [i for i in keys.values() if (i.key, i.size) not in there]
-    for each in lost or keys.values():
-        world.ledger.forget_object(run.store, run.project, each.checksum)
+def forget_inputs(world: World, run: Run) -> None:
+    """After a machine could not fetch its inputs: forget what the store lost; everything, when it lost nothing.
+
+    Then what is forgotten is sent again.
+    """
+    known = world.ledger.objects(run.store, run.store_folder)
+    there = {found.key for found in world.store(run).list(f"{run.store_folder}/")}
+    lost = [checksum for checksum, place in known.items() if place.key not in there]
+    world.ledger.forget_objects(run.store, run.store_folder, lost or list(known))
 
 
-def checksum_of(item: Input) -> str:
-    """``sha256:…`` of a file at home. Raises BadInput when it can't be read."""
+class _Sending:
+    """Sends the files of one run, noting in the row how far it is and in the ledger what the store has."""
+
+    def __init__(self, world: World, run: Run, places: dict[str, Place]) -> None:
+        self._world, self._run = world, run
+        self._places = places  # what the store has; grows
+        self._lock = Lock()
+        self._new: dict[str, Place] = {}  # of those, what the ledger was not told yet
+        self._told = world.clock()
+        self._checksums: dict[str, str] = {}
+        self._rows: list[tuple[str, int, int, int, str]] = []
+        self._handled = 0  # bytes that are in the store now
+        self.bytes = 0  # that were sent
+
+    def send(self, store: Store, inputs: list[Input]) -> dict[str, str]:
+        """Send inputs; path -> checksum. Raises BadInput naming those that could not be sent."""
+        if not inputs:
+            return {}
+        by_path = {i.path: i for i in inputs}
+        folder = f"{self._run.store_folder}/inputs/"
+        sender = Sender(store, folder, self._world.line(), self._places.get, self._keep, self._moved)
+        sources = (Source(i.path, str(i.source), i.size, i.mtime_ns) for i in inputs)
+        try:
+            unsent = sender.send(sources, lambda sent: self._done(by_path, sent))
+        finally:
+            self._tell()
+        if unsent:
+            raise _refusal(unsent)
+        return self._checksums
+
+    def _keep(self, new: Mapping[str, Place]) -> None:
+        with self._lock:
+            self._places.update(new)
+            self._new.update(new)
+            due = self._world.clock() - self._told >= TELL
+        if due:
+            self._tell()
+
+    def _done(self, inputs: Mapping[str, Input], sent: list[Sent]) -> None:
+        with self._lock:
+            for each in sent:
+                found = inputs[each.source.name]
+                self._checksums[found.path] = each.checksum
+                self._rows.append((found.path, found.size, found.mtime_ns, found.inode, each.checksum))
+
+    def _moved(self, size: int, wire: bool) -> None:
+        with self._lock:
+            self._handled += size
+            self.bytes += size if wire else 0
+
+    def _tell(self) -> None:
+        with self._lock:
+            new, self._new = self._new, {}
+            rows, self._rows = self._rows, []
+            handled, self._told = self._handled, self._world.clock()
+        self._world.ledger.keep_objects(self._run.store, self._run.store_folder, new)
+        self._world.ledger.keep_checksums(self._run.project, rows)
+        self._world.ledger.change(self._run, {"bytes_sent": handled})
+
+
+def _checksums(world: World, run: Run, inputs: list[Input]) -> tuple[dict[str, str], list[Input]]:
+    """What the ledger knows of inputs that were not touched since (path -> checksum), and the inputs that it doesn't.
+
+    A file that was renamed or hard-linked keeps its inode, size and time, and is known by them.
+    """
+    known = world.ledger.checksums(run.project)
+    by_inode = {row[:3]: row[3] for row in known.values()}
+    found: dict[str, str] = {}
+    fresh: list[Input] = []
+    for each in inputs:
+        if each.stub:
+            found[each.path] = each.stub
+        if each.listed or each.stub or each.remote:
+            continue
+        identity = (each.size, each.mtime_ns, each.inode)
+        row = known.get(each.path)
+        checksum = row[3] if row is not None and row[:3] == identity else by_inode.get(identity)
+        if checksum is None:
+            fresh.append(each)
+        else:
+            found[each.path] = checksum
+    return found, fresh
+
+
+def _places(world: World, run: Run) -> dict[str, Place]:
+    """Where the store has contents of this project. Asked of the store itself when the ledger knows of none: it may
+    have been deleted. A store that can't be read has none."""
+    known = world.ledger.objects(run.store, run.store_folder)
+    if known or run.attempt > 1:  # a second attempt may be there because what the store has is damaged
+        return known
     try:
-        with item.source.open("rb") as file:
-            return f"sha256:{file_digest(file, 'sha256').hexdigest()}"
+        known = _listed(world.store(run), f"{run.store_folder}/inputs/")
+    except StoreError:
+        return {}
+    world.ledger.keep_objects(run.store, run.store_folder, known)
+    return known
+
+
+def _listed(store: Store, folder: str) -> dict[str, Place]:
+    """What a folder of blobs holds, by the names of its blobs and the tables of its packs."""
+    found: dict[str, Place] = {}
+    for entry in store.list(folder):
+        kind, _, digest = entry.key.removeprefix(folder).partition("/")
+        if kind == "packs":
+            found |= unpack_table(store, entry.key, entry.size)
+        elif len(digest) == 64 and digest.startswith(kind):
+            found |= dict.fromkeys((SMALL + digest, LARGE + digest), Place(entry.key, 0))
+    return found
+
+
+def _check_stubs(missing: Iterable[Input]) -> None:
+    for each in missing:
+        if each.stub:
+            advice = "submit to the store that the project was cloned from, or pull the file first"
+            raise BadInput("an input is neither on this computer nor in the store", where=each.path, advice=advice)
+
+
+def _checksum(item: Input) -> str:
+    try:
+        return checksum_of(item.source)
     except OSError as error:
         raise BadInput(f"an input can't be read: {error.strerror}", where=item.path) from None
 
 
-def input_key(project: str, checksum: str) -> str:
-    """Where content that came from home lives in the store."""
-    digest = checksum.removeprefix("sha256:")
-    return f"{project_id(project)}/inputs/{digest[:2]}/{digest}"
+def _refusal(unsent: list[Unsent]) -> BadInput:
+    """One sentence on everything that could not be sent."""
+    named = "; ".join(f"{each.source.name}: {each.why}" for each in unsent[:NAMED])
+    more = f"; and {len(unsent) - NAMED} more" if len(unsent) > NAMED else ""
+    what = "an input" if len(unsent) == 1 else f"{len(unsent)} inputs"
+    return BadInput(f"{what} could not be sent", where=named + more, advice="run the job when they are there and still")
 
 
-def _send(world: World, store: Store, run: Run, planned: Plan) -> dict[str, str]:
-    """Put every missing content, noting in the row how far it is; checksum -> key of what was put."""
-    lock, sent, told = Lock(), 0, world.clock()
-
-    def count(size: int) -> None:
-        nonlocal sent, told
-        with lock:
-            sent += size
-            due = world.clock() - told >= TELL
-            told = world.clock() if due else told
-        if due:
-            world.ledger.change(run, {"bytes_sent": sent})
-
-    def send(item: Input) -> tuple[str, str]:
-        checksum = planned.checksums[item.path]
-        key = input_key(run.project, checksum)
-        try:
-            size, put = store.put_file(key, item.source)
-        except Corrupt:
-            size, put = 0, ""
-        except OSError as error:
-            raise BadInput(f"an input can't be read: {error.strerror}", where=item.path) from None
-        if put != checksum:
-            store.delete(key)
-            raise BadInput("an input changed while it was sent", where=item.path, advice="run the job when it is still")
-        count(size)
-        return checksum, key
-
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        return dict(pool.map(send, planned.to_send))
-
-
-def _send_archive(world: World, store: Store) -> None:
+def _send_archive(world: World, store: Store, url: str) -> None:
     """Put the agent's archive, once per version."""
-    data, checksum = world.archive()
+    data, checksum = world.archive(url)
     key = archive_key(checksum)
     if not any(found.key == key and found.size == len(data) for found in store.list("agent/")):
         store.put(key, data)
@@ -185,15 +264,19 @@ def archive_key(checksum: str) -> str:
     return f"agent/{checksum.removeprefix('sha256:')}.pyz"
 
 
-def _spec_input(item: Input, planned: Plan, where: dict[str, str]) -> SpecInput:
+def _spec_input(item: Input, checksums: dict[str, str], places: dict[str, Place]) -> SpecInput:
     if item.listed:
-        return SpecInput(item.path, item.size, "", "", item.mtime_ns)
-    checksum = planned.checksums[item.path]
-    return SpecInput(item.path, item.size, checksum, where[checksum], item.mtime_ns)
+        return SpecInput(item.path, item.size, "", "", 0, item.mtime_ns)
+    place = places[checksums[item.path]]
+    return SpecInput(item.path, item.size, checksums[item.path], place.key, place.offset, item.mtime_ns)
+
+
+def _bytes_in(inputs: list[Input]) -> int:
+    return sum(i.size for i in inputs if not i.listed)
 
 
 def _size(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return os.stat(path).st_size  # noqa: PTH116
     except OSError:
         return 0

@@ -5,19 +5,20 @@ writes them when everything else is home.
 """
 
 import os
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from contextlib import suppress
-from hashlib import file_digest
 from pathlib import Path
 
+from cryoburst.engine.leave import leave, left, missing
 from cryoburst.engine.world import World, place_at_home
 from cryoburst.model import documents
-from cryoburst.model.documents import Batch, Exit, Heartbeat, Manifest, Output, Spec
+from cryoburst.model.chunks import chunk_name, chunk_starts
+from cryoburst.model.documents import Batch, Exit, Heartbeat, Manifest, Output, Place, Spec
 from cryoburst.model.errors import Corrupt, NotThere
 from cryoburst.model.plugins import UNFINISHED, Package, Store
 from cryoburst.model.run import Run
+from cryoburst.transfer import Receiver, Wanted, checksum_of
 
-PARALLEL = 4  # files at a time
 LOG_TAIL = 64 * 1024  # bytes of a log in which progress is looked for
 
 
@@ -41,22 +42,30 @@ def log_sizes_home(run: Run, spec: Spec) -> dict[str, int]:
     return sizes
 
 
-def sync(world: World, run: Run, spec: Spec, heartbeat: Heartbeat) -> dict[str, object]:
+Wish = Callable[[Output], bool]
+
+
+def sync(world: World, run: Run, spec: Spec, heartbeat: Heartbeat, wanted: Wish | None = None) -> dict[str, object]:
     """Bring home what is new since the last time; returns changes of the run's row. Safe to repeat.
+
+    ``wanted`` says which outputs shall come; without it, those that the run's user did not wish to leave in the store.
+    The others are stubs at home, unless they came before.
 
     An output that was replaced in the store since its batch was written is left for a later batch. Raises StoreError,
     and OSError when home can't be written.
     """
     package, store = world.package(run), world.store(run)
-    _bring_logs(store, run, spec, heartbeat.log)
+    _bring_logs(store, run, spec, heartbeat.log, heartbeat.tails)
     done, size, files = run.batches_home, run.bytes_out, run.files_out
     for number in range(run.batches_home + 1, heartbeat.batches + 1):
         data = store.get(f"{run.prefix}journal/{number:06d}.json")
         if data is None:
             break
         batch = documents.load(Batch, data, f"journal/{number:06d}.json")
-        before = _sizes_home(run, batch.outputs, heartbeat.command_started)
-        brought = {path: found[0] for path, found, _ in _bring(world, store, package, run, batch.outputs, live=True)}
+        coming, staying = _parted(package, run, batch.outputs, wanted)
+        leave(run, staying)
+        before = _sizes_home(run, coming, heartbeat.command_started)
+        brought = {path: found[0] for path, found, _ in _bring(world, store, package, run, coming, live=True)}
         size += sum(now - before.get(path, 0) for path, now in brought.items())
         files += sum(path not in before for path in brought)
         done = number
@@ -82,33 +91,74 @@ def _sizes_home(run: Run, outputs: list[Output], since: float | None) -> dict[st
     return sizes
 
 
-def fetch(world: World, run: Run, spec: Spec, exit_: Exit) -> tuple[dict[str, object], Manifest | None]:
+def fetch(
+    world: World, run: Run, spec: Spec, exit_: Exit, wanted: Wish | None = None
+) -> tuple[dict[str, object], Manifest | None]:
     """Bring everything of this attempt home and verify it; returns changes of the run's row, and the manifest.
 
-    Without a manifest (the machine could not send every output) what the journal lists comes home; None is returned.
+    ``wanted`` is as in ``sync``. Without a manifest (the machine could not send every output) what the journal lists
+    comes home; None is returned.
 
     What is home already with the right checksum is not read again. Raises Corrupt naming the output, StoreError, and
     OSError when home can't be written; then it can be called again.
     """
     package, store = world.package(run), world.store(run)
-    _bring_logs(store, run, spec, exit_.log)
+    _bring_logs(store, run, spec, exit_.log, {})
     data = store.get(run.prefix + "manifest.json")
     if data is None:
-        return sync(world, run, spec, _last_words(store, run, exit_)) | {"command_seconds": exit_.command_seconds}, None
+        last = _last_words(store, run, exit_)
+        done = sync(world, run, spec, last, wanted) | count_left(world, run, last.batches)
+        return done | {"command_seconds": exit_.command_seconds}, None
     manifest = documents.load(Manifest, data, run.prefix + "manifest.json")
-    brought = _bring(world, store, package, run, manifest.outputs, live=False)
+    coming, staying = _parted(package, run, manifest.outputs, wanted)
+    leave(run, staying)
+    brought = _bring(world, store, package, run, coming, live=False)
     _clear(Path(run.project) / run.job)
     rows = [(path, *key, checksum) for path, key, checksum in brought]
     world.ledger.keep_checksums(run.project, rows)
-    places = {o.checksum: f"{run.prefix}outputs/{o.path}" for o in manifest.outputs if not o.link}
-    world.ledger.keep_objects(run.store, run.project, places)
+    places = {o.checksum: Place(o.key, o.offset) for o in manifest.outputs if not o.link}
+    world.ledger.keep_objects(run.store, run.store_folder, places)
     changes: dict[str, object] = {
-        "bytes_out": sum(o.size for o in manifest.outputs),
-        "files_out": len(manifest.outputs),
+        **counted(run, manifest.outputs),
         "command_seconds": exit_.command_seconds,
         "command_started": exit_.command_started,
     }
     return changes | _progress(world, run), manifest
+
+
+def count_left(world: World, run: Run, batches: int) -> dict[str, int]:
+    """After the end of a run without a manifest: changes of its row that say what of its journal is at home."""
+    if not run.leave:
+        return {}
+    store = world.store(run)
+    told: dict[str, Output] = {}
+    for number in range(1, batches + 1):
+        data = store.get(f"{run.prefix}journal/{number:06d}.json")
+        if data is not None:
+            batch = documents.load(Batch, data, f"journal/{number:06d}.json")
+            told |= {output.path: output for output in batch.outputs}
+    return counted(run, list(told.values()))
+
+
+def counted(run: Run, outputs: list[Output]) -> dict[str, int]:
+    """What of an attempt's outputs is at home, and what stayed in the store."""
+    stayed = missing(run, outputs)
+    size = sum(o.size for o in stayed)
+    return {
+        "bytes_out": sum(o.size for o in outputs) - size,
+        "files_out": len(outputs) - len(stayed),
+        "bytes_left": size,
+        "files_left": len(stayed),
+    }
+
+
+def _parted(
+    package: Package, run: Run, outputs: list[Output], wanted: Wish | None
+) -> tuple[list[Output], list[Output]]:
+    """The outputs that come home, and those that stay in the store."""
+    staying = [o for o in outputs if not (wanted(o) if wanted else not left(run, o)) and not _left_out(package, run, o)]
+    paths = {o.path for o in staying}
+    return [o for o in outputs if o.path not in paths], staying
 
 
 def _clear(folder: Path) -> None:
@@ -128,65 +178,77 @@ def held_files(package: Package, run: Run, exit_: Exit) -> list[str]:
     return [name for name in exit_.markers if package.held(name)]
 
 
-def _bring_logs(store: Store, run: Run, spec: Spec, there: dict[str, int]) -> None:
+def _bring_logs(store: Store, run: Run, spec: Spec, there: dict[str, int], tails: dict[str, str]) -> None:
     """Append the new bytes of each log, at the offset that they had on the machine: a repeated call changes nothing."""
     have = log_sizes_home(run, spec)
     if Path(run.project).is_dir():  # a job folder that was deleted comes back; a project on a lost disk does not
         (Path(run.project) / run.job).mkdir(parents=True, exist_ok=True)
     for name in spec.log_base:
         offset, end = have[name], there.get(name, 0)
-        place_at_home(Path(run.project), run.job, run.job + name).touch()
+        tail = tails.get(name, "").encode("latin-1", "replace")
+        target = place_at_home(Path(run.project), run.job, run.job + name)
+        target.touch()
         while offset < end:
-            chunk = _chunk(store, f"{run.prefix}log/", name, offset)
-            if not chunk:
+            new = tail[offset - end :] if end - offset <= len(tail) else _chunk(store, run.prefix, name, offset)
+            if not new:
                 break
-            target = place_at_home(Path(run.project), run.job, run.job + name)
             descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
             try:
-                os.pwrite(descriptor, chunk, spec.log_base[name] + offset)
+                os.pwrite(descriptor, new, spec.log_base[name] + offset)
             finally:
                 os.close(descriptor)
-            offset += len(chunk)
+            offset += len(new)
 
 
-def _chunk(store: Store, folder: str, name: str, offset: int) -> bytes:
-    """The bytes of a log from an offset on; empty when the store has none."""
-    exact = store.get(f"{folder}{name}.{offset:012d}")
-    if exact is not None:
-        return exact
-    # home was killed in the middle of a chunk: find the one that holds this offset
-    stem = f"{folder}{name}."
-    starts = [int(found.key.removeprefix(stem)) for found in store.list(folder) if found.key.startswith(stem)]
-    start = max((s for s in starts if s < offset), default=offset)
-    return (store.get(f"{stem}{start:012d}") or b"")[offset - start :]
+def _chunk(store: Store, prefix: str, name: str, offset: int) -> bytes:
+    """The bytes of a log from an offset to the end of their chunk; empty when the store has none."""
+    for start in chunk_starts(offset):
+        data = store.get(prefix + chunk_name(name, start)) or b""
+        if len(data) > offset - start:
+            return data[offset - start :]
+    return b""
 
 
 def _bring(
     world: World, store: Store, package: Package, run: Run, outputs: list[Output], *, live: bool
 ) -> list[tuple[str, tuple[int, int, int], str]]:
-    """Fetch outputs in parallel; (path, (size, mtime_ns, inode), checksum) of each file that is home."""
+    """Fetch outputs; (path, (size, mtime_ns, inode), checksum) of each file that is home.
+
+    With ``live`` an output that is damaged or missing is left out; else the first of them is raised.
+    """
     known = world.ledger.checksums(run.project)
-    wanted = [o for o in outputs if not _left_out(package, run, o)]
-
-    def bring(output: Output) -> tuple[str, tuple[int, int, int], str] | None:
+    wanted: list[Wanted] = []
+    files: list[Output] = []
+    for output in outputs:
+        if _left_out(package, run, output):
+            continue
         target = place_at_home(Path(run.project), run.job, output.path)
-        target.parent.mkdir(parents=True, exist_ok=True)
         if output.link:
+            target.parent.mkdir(parents=True, exist_ok=True)
             _link(Path(run.project), target, output.link)
-            return None
+            continue
+        files.append(output)
         if not _is_home(target, output, known):
-            try:
-                store.get_file(f"{run.prefix}outputs/{output.path}", target, output.size, output.checksum)
-            except (Corrupt, NotThere):
-                if live:
-                    return None
-                raise
-            os.utime(target, ns=(output.mtime_ns, output.mtime_ns))
-        found = target.stat()
-        return output.path, (found.st_size, found.st_mtime_ns, found.st_ino), output.checksum
+            wanted.append(_wanted(run, output, target))
+    failed = Receiver(store, world.line()).receive(wanted)
+    for each in failed:
+        if not live or isinstance(each.error, OSError):
+            raise each.error
+    left = {each.wanted.name for each in failed}
+    rows: list[tuple[str, tuple[int, int, int], str]] = []
+    for output in files:
+        if output.path not in left:
+            found = (Path(run.project) / output.path).stat()
+            rows.append((output.path, (found.st_size, found.st_mtime_ns, found.st_ino), output.checksum))
+    return rows
 
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        return [row for row in pool.map(bring, wanted) if row is not None]
+
+def _wanted(run: Run, output: Output, target: Path) -> Wanted:
+    """Raises Corrupt when the machine named an object that is not its own."""
+    if not output.key.startswith(run.prefix) or ".." in output.key.split("/"):
+        raise Corrupt("the machine named an object outside its own prefix", where=output.path)
+    place = Place(output.key, output.offset)
+    return Wanted(output.path, str(target), output.size, output.checksum, place, output.mtime_ns)
 
 
 def _left_out(package: Package, run: Run, output: Output) -> bool:
@@ -205,8 +267,7 @@ def _is_home(target: Path, output: Output, known: dict[str, tuple[int, int, int,
         return False
     if known.get(output.path) == (found.st_size, found.st_mtime_ns, found.st_ino, output.checksum):
         return True
-    with target.open("rb") as file:
-        return f"sha256:{file_digest(file, 'sha256').hexdigest()}" == output.checksum
+    return checksum_of(target) == output.checksum
 
 
 def _link(project: Path, target: Path, points_to: str) -> None:

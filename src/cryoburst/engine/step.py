@@ -45,6 +45,7 @@ class Seen:
     machine_known: bool = False
     listed: float = 0.0  # when the provider's listing was begun
     news: bool = False  # the heartbeat counts more than home has
+    silence: float = 0.0  # s that a machine which is well may be silent
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _running(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> D
             return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted)
         return retry(run, "machine_died", _note(seen), seen.now, limits)
     heard = seen.heartbeat.time if seen.heartbeat else (run.observed or run.started or seen.now)
-    silent = seen.now - heard > limits.lost
+    silent = seen.now - heard > max(limits.lost, 3 * seen.silence)
     if silent and not run.lost_since:
         return Decision(changes={"lost_since": seen.now})
     if run.lost_since and not silent:

@@ -11,6 +11,7 @@ from cryoburst.model.job import Job
 from cryoburst.model.patience import Limits, Terms
 from cryoburst.model.plugins import Clock, Package, Provider, Store
 from cryoburst.model.run import Run
+from cryoburst.transfer import Line
 
 
 @dataclass(frozen=True)
@@ -23,9 +24,10 @@ class World:
     providers: Mapping[str, Provider]
     packages: Mapping[str, Package]
     open_store: Callable[[str], Store]
-    archive: Callable[[], tuple[bytes, str]]  # the agent and its checksum
+    archive: Callable[[str], tuple[bytes, str]]  # the agent that can open a store with this URL, and its checksum
     limits: Limits = field(default_factory=Limits)
     terms: Terms = field(default_factory=Terms)
+    line: Callable[[], Line] = Line  # one for each transfer; what they share is in it
 
     def job(self, run: Run) -> Job:
         """The job of a run as its package reads it now. Raises BadInput."""

@@ -8,12 +8,20 @@ import json
 import types
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from functools import cache
-from typing import Any, TypeVar, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
 from cryoburst.model.errors import Corrupt
 
 FORMAT = 1  # raised when a field changes its meaning
 D = TypeVar("D")
+
+
+class Place(NamedTuple):
+    """Where a content begins in a store: the key of a blob and the offset in it. Of a file that is cut into pieces it
+    is where the list of its pieces is (``cryoburst.transfer.content``)."""
+
+    key: str
+    offset: int
 
 
 @dataclass(frozen=True)
@@ -34,6 +42,8 @@ class Request:
     max_price: float | None
     parts: int
     submitted: float
+    folder: str  # of the project in the store
+    leave: str  # patterns, one a line, of outputs that stay in the store
     format: int = FORMAT
 
 
@@ -52,13 +62,20 @@ class Closed:
 
 @dataclass(frozen=True)
 class SpecInput:
-    """One input: where the program expects it, and the object that holds it. A listed file has no key."""
+    """One input: where the program expects it, and where its content is (a ``Place``). A listed file has no key.
+
+    An object that somebody else put into a bucket has no checksum of ours: ``store`` is then the bucket's URL, and
+    ``tag`` the state of the object that was meant.
+    """
 
     path: str
     size: int
     checksum: str
     key: str
+    offset: int
     mtime_ns: int
+    store: str = ""
+    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +95,8 @@ class Spec:
     abort_file: str
     deadline: float  # s since the epoch: the command is ended then
     grace: float  # s after the deadline in which outputs may still go up
-    heartbeat: float  # s between two heartbeats
+    heartbeat: float  # s between two heartbeats at most
+    beat_least: float = 0.0  # s between two heartbeats at least, whatever there is to tell
     format: int = FORMAT
 
 
@@ -93,36 +111,42 @@ class Started:
 
 
 @dataclass(frozen=True)
-class Heartbeat:
-    """heartbeat.json: small, read often; its counters say whether anything else is worth a read."""
+class Transfer:
+    """What the agent has moved so far."""
 
-    time: float
-    step: str  # inputs, command, outputs
-    log: dict[str, int]  # bytes of each log that are in the store
-    batches: int  # output batches written so far: outputs/… is whole for all of them
-    command_started: float | None
-    format: int = FORMAT
+    bytes_in: int = 0
+    bytes_in_total: int = 0
+    bytes_out: int = 0
+    files_out: int = 0
 
 
 @dataclass(frozen=True)
-class Transfer:
-    """progress.json: what the agent has moved so far."""
+class Heartbeat:
+    """heartbeat.json: the one object that home looks at while a job runs. It says whether anything else is worth a
+    read, and carries the ends of the logs."""
 
-    bytes_in: int
-    bytes_in_total: int
-    bytes_out: int
-    files_out: int
+    time: float
+    step: str  # inputs, command, outputs
+    log: dict[str, int]  # bytes of each log that can be had: those in log/, then those in ``tails``
+    batches: int  # output batches written so far: outputs/… is whole for all of them
+    command_started: float | None
+    tails: dict[str, str] = field(default_factory=dict[str, str])  # what is in no object yet, a character for each byte
+    moved: Transfer = field(default_factory=Transfer)
+    exited: bool = False  # exit.json is there
     format: int = FORMAT
 
 
 @dataclass(frozen=True)
 class Output:
-    """A finished file of the job folder. ``path`` is relative to the project; ``link`` is set for a symbolic link and
-    is the path, relative to the project, that it points to."""
+    """A finished file of the job folder. ``path`` is relative to the project; ``key`` and ``offset`` are the place of
+    its content. ``link`` is set for a symbolic link, which has none, and is the path, relative to the project, that it
+    points to."""
 
     path: str
     size: int
     checksum: str
+    key: str
+    offset: int
     mtime_ns: int
     link: str = ""
 

@@ -5,6 +5,7 @@ CryoburstError                 printed as one line, exit code 2
  ├─ NotThere                   a run, file or object that was asked for does not exist
  ├─ StoreError
  │   ├─ StoreUnavailable       may work later: unreachable, refused, slow
+ │   ├─ StoreRefused           the credential or the bucket is wrong; asking again will not help
  │   ├─ StoreFull              no room left
  │   └─ Corrupt                size or checksum differs from the one promised
  └─ ProviderError
@@ -48,6 +49,10 @@ class StoreError(CryoburstError):
 
 class StoreUnavailable(StoreError):
     """The store did not answer or refused; it may later."""
+
+
+class StoreRefused(StoreError):
+    """The store refuses us: a wrong or expired credential, a bucket that is not there. Somebody must mend it."""
 
 
 class StoreFull(StoreError):

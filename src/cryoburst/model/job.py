@@ -27,6 +27,8 @@ class Wishes:
     machine: str = ""  # --machine: the name of an offer
     max_price: float | None = None  # --max-price, USD/h
     parts: int = 1  # --parts
+    store: str = ""  # --store: the name or address of a store
+    leave: tuple[str, ...] = ()  # --leave: patterns of outputs that stay in the store
 
     def over(self, other: "Wishes") -> "Wishes":
         """These wishes where they are set, else the other's (flags win over the script's header)."""
@@ -35,6 +37,8 @@ class Wishes:
             machine=self.machine or other.machine,
             max_price=other.max_price if self.max_price is None else self.max_price,
             parts=self.parts if self.parts != 1 else other.parts,
+            store=self.store or other.store,
+            leave=self.leave or other.leave,
         )
 
 
@@ -64,7 +68,8 @@ class Input:
 
     ``path`` is where the program expects it, relative to the project; ``source`` is the file on this disk (they differ
     when a symbolic link leads outside). A ``listed`` file must exist on the machine but its content is never read
-    (Import only lists movies): no byte of it is sent.
+    (Import only lists movies): no byte of it is sent. A ``stub`` is not on this disk: its content, of this checksum, is
+    in the project's store. A ``remote`` one is an object at this address in a bucket; its size is not known from here.
     """
 
     path: str
@@ -73,6 +78,8 @@ class Input:
     mtime_ns: int
     inode: int
     listed: bool = False
+    stub: str = ""
+    remote: str = ""
 
 
 @dataclass(frozen=True)

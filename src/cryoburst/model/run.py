@@ -50,6 +50,10 @@ class Run:
     total: int = 0
     unit: str = ""
     batches_home: int = 0  # of this attempt
+    folder: str = ""  # of the project in the store; empty: the one that belongs to its path
+    leave: str = ""  # patterns, one a line, of outputs that stay in the store until they are fetched
+    bytes_left: int = 0  # of the outputs that stayed there
+    files_left: int = 0
 
     @property
     def prefix(self) -> str:
@@ -59,7 +63,12 @@ class Run:
     @property
     def home_prefix(self) -> str:
         """Where all attempts of this run live in the store."""
-        return f"{project_id(self.project)}/{self.job.rstrip('/').replace('/', '.')}/{self.uid}/"
+        return f"{self.store_folder}/{self.job.rstrip('/').replace('/', '.')}/{self.uid}/"
+
+    @property
+    def store_folder(self) -> str:
+        """The project's folder in the store, without a slash at its end."""
+        return self.folder or project_id(self.project)
 
 
 @dataclass(frozen=True)

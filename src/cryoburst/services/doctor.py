@@ -10,6 +10,7 @@ from cryoburst.model.errors import CryoburstError
 from cryoburst.model.plugins import Finding
 from cryoburst.services import watcher
 from cryoburst.services.settings import Settings
+from cryoburst.services.stores import store_url
 
 
 def examine(world: World, settings: Settings) -> list[Finding]:
@@ -37,15 +38,16 @@ def _database(world: World) -> Finding:
 def _store(world: World, settings: Settings) -> Finding:
     key, data = f"doctor/{secrets.token_hex(8)}", b"cryoburst doctor"
     try:
-        store = world.open_store(settings.store)
+        url = store_url(settings)
+        store = world.open_store(url)
         store.put(key, data)
         back = store.get(key)
         store.delete(key)
     except CryoburstError as error:
         return Finding("error", "store", str(error))
     if back != data:
-        return Finding("error", "store", f"{settings.store} gave back other bytes than were written")
-    return Finding("ok", "store", f"{settings.store} takes, gives and deletes")
+        return Finding("error", "store", f"{url} gave back other bytes than were written")
+    return Finding("ok", "store", f"{url} takes, gives and deletes")
 
 
 def _queue() -> Finding:

@@ -13,8 +13,10 @@ from cryoburst.database.ledger import Ledger
 from cryoburst.engine.world import World
 from cryoburst.model.errors import BadInput, StoreError
 from cryoburst.model.plugins import Package, Provider
+from cryoburst.services.line import open_line
 from cryoburst.services.recover import recover
 from cryoburst.services.settings import Settings, default_store
+from cryoburst.services.stores import known_stores
 from cryoburst.stores import open_store
 from cryoburst.stores.folder import FolderStore
 
@@ -58,9 +60,10 @@ def open_world(settings: Settings) -> World:
         archive=cache(archive.build),
         limits=settings.limits,
         terms=settings.terms,
+        line=lambda: open_line(settings),
     )
     if not ledger.complete:
-        found = len(recover(world, [settings.store]).runs)
+        found = len(recover(world, known_stores(settings)).runs)
         if found:
             count = "one run" if found == 1 else f"{found} runs"
             print(f"cryoburst: the list of runs was rebuilt from the store ({count})", file=sys.stderr)

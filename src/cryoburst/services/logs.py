@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from cryoburst.engine.observe import load_document
-from cryoburst.model.documents import Spec
-from cryoburst.model.errors import CryoburstError
+from cryoburst.model.documents import Heartbeat, Spec
+from cryoburst.model.errors import Corrupt, CryoburstError
 from cryoburst.model.plugins import Store
 from cryoburst.model.run import Run
 
@@ -42,6 +42,18 @@ def sent(store: Store, run: Run, name: str) -> Iterator[bytes]:
                 chunk = store.get(entry.key) or b""
                 yield chunk[max(0, done - int(start)) :]
                 done = max(done, int(start) + len(chunk))
+        yield _tail(store, f"{run.home_prefix}{attempt}/heartbeat.json", name, done)
+
+
+def _tail(store: Store, key: str, name: str, done: int) -> bytes:
+    """What the last heartbeat of a machine carried of a log beyond so many bytes."""
+    try:
+        beat = load_document(store, Heartbeat, key)
+    except Corrupt:
+        return b""
+    tail = beat.tails.get(name, "").encode("latin-1", "replace") if beat else b""
+    begins = beat.log.get(name, 0) - len(tail) if beat else 0
+    return tail[done - begins :] if begins <= done else b""
 
 
 def last_words(store: Store, run: Run, name: str) -> str:

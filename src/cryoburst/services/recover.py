@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from cryoburst.engine import stage_out
 from cryoburst.engine.observe import load_document
 from cryoburst.engine.reaper import machine_row
 from cryoburst.engine.world import World, closed_key, safe_name
@@ -110,7 +111,7 @@ def _with_marks(world: World, store: Store, run: Run) -> Run:
     if run.state.final:
         manifest = load_document(store, Manifest, run.prefix + "manifest.json")
         outputs = manifest.outputs if manifest is not None else []
-        return replace(run, bytes_out=sum(o.size for o in outputs), files_out=len(outputs))
+        return replace(run, **stage_out.counted(run, outputs))
     stop = load_document(store, Stop, run.prefix + "stop.json")
     if stop is not None:
         run = replace(run, stop_wanted=stop.why, stop_since=stop.time)

@@ -43,6 +43,8 @@ def run_values(run: Run, now: float) -> Values:
         "bytes_out": run.bytes_out,
         "files_in": run.files_in,
         "files_out": run.files_out,
+        "bytes_left": run.bytes_left,
+        "files_left": run.files_left,
         "progress": {"done": run.done, "total": run.total, "unit": run.unit} if run.unit else None,
         "lost_since": run.lost_since or None,
         "observed": run.observed,

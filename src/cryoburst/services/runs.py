@@ -1,18 +1,20 @@
 """Stop, wait for, and fetch again what runs have made."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cryoburst.database.ledger import Ledger
-from cryoburst.engine import stage_out
+from cryoburst.engine import leave, stage_out
 from cryoburst.engine.observe import load_document
 from cryoburst.engine.world import World
-from cryoburst.model.documents import Exit, Heartbeat
+from cryoburst.model.documents import Exit, Heartbeat, Output
 from cryoburst.model.errors import BadInput, NotThere
 from cryoburst.model.run import Run
 
 LOOK = 0.1  # s between two looks at the row
+_COUNTS = ("files_out", "bytes_out", "files_left", "bytes_left")
 
 
 def stop(ledger: Ledger, number: int, why: str, now: float) -> Run:
@@ -59,12 +61,14 @@ def look(ledger: Ledger, number: int) -> Run | None:
         return None
 
 
-def fetch(world: World, number: int) -> int:
+def fetch(world: World, number: int, only: Sequence[str] = ()) -> int:
     """Bring the outputs of a run home from the store once more; how many files are home.
 
-    What is home and right is not read again; nothing newer is asked of a machine. Raises NotThere when the store has
-    nothing of it, BadInput while another run is at work in the same job folder, or when a later one has used it.
+    Of the outputs that were left in the store all come, or those that a pattern of ``only`` names. What is home and
+    right is not read again; nothing newer is asked of a machine. Raises NotThere when the store has nothing of it,
+    BadInput while another run is at work in the same job folder, or when a later one has used it.
     """
+    leave.patterns(only)
     run = world.ledger.run(number)
     busy = world.ledger.unfinished_of(run.project, run.job)
     if busy is not None and busy.uid != run.uid:
@@ -82,11 +86,17 @@ def fetch(world: World, number: int) -> int:
     (Path(run.project) / run.job).mkdir(parents=True, exist_ok=True)
     spec = stage_out.read_spec(world, run)
     ended = load_document(world.store(run), Exit, run.prefix + "exit.json")
+
+    def wanted(output: Output) -> bool:
+        return not only or not leave.left(run, output) or leave.matches(only, run.job, output)
+
     if ended is not None:
-        _, manifest = stage_out.fetch(world, run, spec, ended)
-        return len(manifest.outputs) if manifest is not None else run.files_out
+        changes, _ = stage_out.fetch(world, replace(run, batches_home=0), spec, ended, wanted)
+        counted = {name: changes[name] for name in _COUNTS if name in changes}
+        return ((world.ledger.change(run, counted) if counted else None) or run).files_out
     heartbeat = load_document(world.store(run), Heartbeat, run.prefix + "heartbeat.json")
     if heartbeat is None:
         raise NotThere(f"the store has no outputs of run {number}")
-    stage_out.sync(world, run, spec, heartbeat)
-    return run.files_out
+    stage_out.sync(world, replace(run, batches_home=0), spec, heartbeat, wanted)
+    counted = dict[str, object](stage_out.count_left(world, run, heartbeat.batches))
+    return ((world.ledger.change(run, counted) if counted else None) or run).files_out

@@ -8,12 +8,12 @@ import getpass
 import os
 import socket
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TypeGuard
 
 from cryoburst.model.errors import BadInput
-from cryoburst.model.patience import Limits, Terms
+from cryoburst.model.patience import METERED, Limits, Rhythm, Terms
 
 
 @dataclass(frozen=True)
@@ -28,13 +28,16 @@ class Settings:
     machines: Path = field(default=Path())  # where the local provider keeps machines; empty: in the state folder
     walltime_hours: float = 24.0
     grace_minutes: float = 60.0
-    heartbeat_seconds: float = 1.0
+    heartbeat_seconds: float = Rhythm.beat_most
+    metered_heartbeat_seconds: float = METERED.beat_most
+    metered_look_seconds: float = METERED.look_most
     poll_seconds: float = 0.5  # between two looks at running jobs
     idle_seconds: float = 60.0  # the watcher ends after so long without work
     retry_delays: tuple[float, ...] = Limits.retry_delays
     boot_seconds: float = Limits.boot
     lost_seconds: float = Limits.lost
     abort_seconds: float = Limits.abort
+    bandwidth: str = ""  # for all transfers of this computer, by time of day (transfer/limits.py); empty: no limit
 
     @property
     def limits(self) -> Limits:
@@ -46,7 +49,18 @@ class Settings:
     @property
     def terms(self) -> Terms:
         """What every machine is told."""
-        return Terms(self.walltime_hours * 3600, self.grace_minutes * 60, self.heartbeat_seconds)
+        least = min(Rhythm.beat_least, self.heartbeat_seconds / 2)
+        return Terms(
+            self.walltime_hours * 3600,
+            self.grace_minutes * 60,
+            free=Rhythm(least, self.heartbeat_seconds),
+            metered=replace(
+                METERED,
+                beat_most=self.metered_heartbeat_seconds,
+                look_least=min(METERED.look_least, self.metered_look_seconds),
+                look_most=self.metered_look_seconds,
+            ),
+        )
 
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -124,12 +138,24 @@ def _value(key: str, value: object, where: str) -> object:
     if kind is float and _is_amount(value):
         return float(value)
     if kind is str and isinstance(value, str):
+        if key == "bandwidth" and value:
+            _check_bandwidth(value, where)
         return value
     if kind is Path and isinstance(value, str) and Path(value).is_absolute():
         return Path(value)
     if kind == tuple[float, ...] and isinstance(value, list) and all(map(_is_amount, value)):
         return tuple(float(item) for item in value)
     raise BadInput(f"the setting {key} has a wrong value", where=where, advice="see docs/settings.md")
+
+
+def _check_bandwidth(text: str, where: str) -> None:
+    from cryoburst.transfer import limits  # most users have no limit; then it is not even imported
+
+    try:
+        limits.parse(text)
+    except BadInput as error:
+        said = f"the setting bandwidth has a wrong value: {error.what}"
+        raise BadInput(said, where=f"{error.where}, in {where}", advice=error.advice) from None
 
 
 def _is_amount(value: object) -> TypeGuard[float]:

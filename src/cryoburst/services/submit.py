@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Thread
 
 from cryoburst.engine import perform, stage_in
+from cryoburst.engine.leave import patterns
 from cryoburst.engine.world import World
 from cryoburst.model.errors import BadInput, CryoburstError
 from cryoburst.model.job import Job, Verdict, Wishes
@@ -15,6 +16,7 @@ from cryoburst.model.plugins import Offer, Package
 from cryoburst.model.run import Run
 from cryoburst.services.house import Plugins
 from cryoburst.services.settings import Settings
+from cryoburst.services.stores import known_stores, store_url
 
 STORE_WAIT = 0.4  # s that submit waits for the store
 QUICK_BYTES = 16 * 2**20  # STAR files of a job up to this size are followed before submit returns
@@ -119,6 +121,11 @@ def _draft(
             where=job.folder,
             advice="leave --parts out, or set the field Parts to 1",
         )
+    pushed, folder = world.ledger.project_place(str(job.project))
+    store = store_url(settings, wishes.store) if wishes.store or not pushed else pushed
+    if store not in known_stores(settings):
+        advice = "give it a name first, so that its runs are found again: cryoburst store add NAME URL"
+        raise BadInput("this store is not known here", where=store, advice=advice)
     run = Run(
         number=0,
         uid=secrets.token_hex(8),
@@ -129,11 +136,13 @@ def _draft(
         kind=job.kind,
         package=job.package,
         script=job.script,
-        store=settings.store,
+        store=store,
+        folder=folder,
         provider=wishes.provider or settings.provider,
         machine=wishes.machine,
         max_price=wishes.max_price,
         parts=wishes.parts,
+        leave=patterns(wishes.leave),
         submitted=world.clock(),
     )
     world.store(run)  # an address that is none is told now

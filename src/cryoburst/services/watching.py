@@ -14,6 +14,7 @@ from cryoburst.engine.world import World
 from cryoburst.model.errors import CryoburstError
 from cryoburst.services.recover import recover
 from cryoburst.services.settings import Settings
+from cryoburst.services.stores import known_stores
 from cryoburst.services.watcher import lock_file, log_file
 
 log = logging.getLogger("cryoburst")
@@ -36,7 +37,7 @@ def watch(world: World, settings: Settings, *, until_idle: bool) -> bool:
         ending: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda got, _frame: ending.append(got))
-        reconciler = Reconciler(world, lambda: recover(world, [settings.store]).complete)
+        reconciler = Reconciler(world, lambda: recover(world, known_stores(settings)).complete)
         log.info("watching as process %d", os.getpid())
         while not ending:
             _loop(world, settings, reconciler, ending, until_idle=until_idle)

@@ -9,21 +9,24 @@ it that every later call looks for.
 # ruff: noqa: PTH102, PTH104, PTH106, PTH108, PTH116, PTH120, PTH123
 
 import errno
-import hashlib
 import itertools
 import os
+import stat as modes
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
+from cryoburst.model.buffers import Buffer
 from cryoburst.model.errors import BadInput, Corrupt, NotThere, StoreError, StoreFull, StoreUnavailable
-from cryoburst.model.plugins import UNFINISHED, Clock, Stored
+from cryoburst.model.plugins import UNFINISHED, Clock, Finding, Polled, Stored
+from cryoburst.stores.keys import check_key, check_prefix
 
 HIDDEN = UNFINISHED  # files being written, and the root's sign; no key may have a part like this
 SIGN = f"{HIDDEN}store"
 CHUNK = 1 << 20  # bytes
 STALE = 3600.0  # s after which a hidden file's writer is taken for dead
+ABSENT = "absent"  # the tag of "there is no such object"
 
 _counter = itertools.count()
 
@@ -33,6 +36,8 @@ class FolderStore:
 
     Safe for many threads and processes at once. A call lasts as long as the file system takes.
     """
+
+    metered = False
 
     def __init__(self, url: str, clock: Clock = time.time) -> None:
         path = unquote(url.removeprefix("file://"))
@@ -54,7 +59,7 @@ class FolderStore:
         except OSError as error:
             raise _refusal(error, self._base) from None
 
-    def put(self, key: str, data: bytes) -> None:
+    def put(self, key: str, data: Buffer) -> None:
         """See ``Store.put``."""
         target = self._path(key)
         try:
@@ -65,32 +70,6 @@ class FolderStore:
                 os.rename(temporary, target)
         except OSError as error:
             raise _refusal(error, key) from None
-
-    def put_file(self, key: str, source: Path) -> tuple[int, str]:
-        """See ``Store.put_file``. ``Corrupt`` when the source changed while it was read; the old object stays."""
-        target = self._path(key)
-        reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)  # the source's errors are the caller's
-        try:
-            before = os.fstat(reader)
-            try:
-                temporary, descriptor = self._begin(target)
-            except OSError as error:
-                raise _refusal(error, key) from None
-            with _removed_unless_renamed(temporary), os.fdopen(descriptor, "wb", buffering=0) as out:
-                size, checksum = _copy(
-                    lambda: os.read(reader, CHUNK), out.fileno(), write_error=lambda error: _refusal(error, key)
-                )
-                after = os.fstat(reader)
-                if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns) or size != after.st_size:
-                    raise Corrupt("a file changed while it was read", where=str(source))
-                try:
-                    os.fsync(out.fileno())
-                    os.rename(temporary, target)
-                except OSError as error:
-                    raise _refusal(error, key) from None
-        finally:
-            os.close(reader)
-        return size, checksum
 
     def get(self, key: str) -> bytes | None:
         """See ``Store.get``."""
@@ -103,67 +82,83 @@ class FolderStore:
         except OSError as error:
             raise _refusal(error, key) from None
 
-    def get_file(self, key: str, target: Path, size: int, checksum: str) -> None:
-        """See ``Store.get_file``. The target's folder must exist; the target's own errors are ``OSError``."""
+    def find(self, key: str) -> Stored | None:
+        """See ``Store.find``."""
         try:
-            reader = os.open(self._path(key), os.O_RDONLY | os.O_CLOEXEC)
+            seen = os.stat(self._path(key))
         except (FileNotFoundError, NotADirectoryError):
+            self._check_root()
+            return None
+        except OSError as error:
+            raise _refusal(error, key) from None
+        return Stored(key, seen.st_size, seen.st_mtime, _tag(seen)) if modes.S_ISREG(seen.st_mode) else None
+
+    def get_range(self, key: str, offset: int, size: int) -> bytes:
+        """See ``Store.get_range``."""
+        if offset < 0 or size < 0:
+            raise BadInput("a range begins and ends inside its object", where=key)
+        try:
+            with open(self._path(key), "rb", buffering=0) as file:
+                data = os.pread(file.fileno(), size, offset)
+                while 0 < len(data) < size and (more := os.pread(file.fileno(), size - len(data), offset + len(data))):
+                    data += more
+                outside = not size and offset > os.fstat(file.fileno()).st_size
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             self._check_root()
             raise NotThere("no such object in the store", where=key) from None
         except OSError as error:
             raise _refusal(error, key) from None
+        if len(data) != size or outside:
+            raise Corrupt(f"an object in the store ends before byte {offset + size}", where=key)
+        return data
 
-        def read() -> bytes:
+    def poll(self, key: str, tag: str) -> Polled | None:
+        """See ``Store.poll``. The tag is the file's time, size and inode: every write makes a new file."""
+        try:
+            with open(self._path(key), "rb", buffering=0) as file:
+                seen = os.fstat(file.fileno())
+                now = _tag(seen)
+                return None if now == tag else Polled(file.readall(), now)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            self._check_root()
+            return None if tag == ABSENT else Polled(None, ABSENT)
+        except OSError as error:
+            raise _refusal(error, key) from None
+
+    def delete(self, *keys: str) -> None:
+        """See ``Store.delete``. Folders that become empty go too."""
+        folders: dict[str, None] = {}
+        for key, target in [(key, self._path(key)) for key in keys]:
             try:
-                return os.read(reader, CHUNK)
+                os.unlink(target)
+            except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                self._check_root()
+                continue
             except OSError as error:
                 raise _refusal(error, key) from None
+            folders[os.path.dirname(target)] = None
+        for folder in folders:
+            self._prune(folder)
 
-        try:
-            temporary = _beside(str(target))
-            descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-            with _removed_unless_renamed(temporary), os.fdopen(descriptor, "wb", buffering=0) as out:
-                found = _copy(read, out.fileno(), write_error=None)
-                if found != (size, checksum):
-                    raise Corrupt(f"{found[0]} bytes, {found[1]} instead of {size} bytes, {checksum}", where=key)
-                os.fsync(out.fileno())
-                os.rename(temporary, target)
-        finally:
-            os.close(reader)
+    def probe(self) -> list[Finding]:
+        """See ``Store.probe``."""
+        from cryoburst.stores import probe  # never needed on a machine
+
+        return probe.look(self)
+
+    def credential(self, read: Sequence[str], write: str, seconds: float) -> dict[str, str]:
+        """Empty: who reaches the folder needs nothing more."""
+        return {}
 
     def list(self, prefix: str) -> Iterator[Stored]:
         """See ``Store.list``. Reads one folder at a time; what appears or goes meanwhile may or may not be listed."""
-        if prefix:
-            if not prefix.endswith("/"):
-                raise BadInput("a prefix ends with a slash", where=prefix)
-            self._path(prefix[:-1])
+        check_prefix(prefix)
         self._check_root()
         return self._walk(prefix)
 
-    def delete(self, key: str) -> None:
-        """See ``Store.delete``. Folders that become empty go too."""
-        target = self._path(key)
-        try:
-            os.unlink(target)
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            self._check_root()
-            return
-        except OSError as error:
-            raise _refusal(error, key) from None
-        self._prune(os.path.dirname(target))
-
     def _path(self, key: str) -> str:
         """The file of a key; ``BadInput`` when the key could lead elsewhere."""
-        for part in key.split("/"):
-            if part in ("", ".", "..") or part.startswith(HIDDEN) or "\0" in part:
-                raise BadInput("not a key", where=key, advice="keys are relative paths without empty parts or ..")
-            try:
-                if len(part) > 63 and len(os.fsencode(part)) > 255:
-                    raise BadInput("a part of this key is longer than 255 bytes", where=key)
-                if not part.isascii():
-                    os.fsencode(part)
-            except UnicodeEncodeError:
-                raise BadInput("a key that no file name can hold", where=key) from None
+        check_key(key)
         return f"{self._base}/{key}"
 
     def _check_root(self) -> None:
@@ -254,30 +249,17 @@ class _removed_unless_renamed:  # noqa: N801 - reads as a verb in a with stateme
             return  # the first error says more
 
 
+def _tag(seen: os.stat_result) -> str:
+    return f"{seen.st_mtime_ns}:{seen.st_size}:{seen.st_ino}"
+
+
 def _beside(target: str) -> str:
     """A new hidden name in the target's folder, of a fixed length: the target's own name may be as long as allowed."""
     return f"{os.path.dirname(target)}/{HIDDEN}{os.getpid()}-{next(_counter)}-{os.urandom(4).hex()}"
 
 
-def _copy(
-    read: Callable[[], bytes], out: int, write_error: Callable[[OSError], StoreError | BadInput] | None
-) -> tuple[int, str]:
-    """Copy until the end; the (size, checksum) of what was read."""
-    digest, size = hashlib.sha256(), 0
-    while chunk := read():
-        digest.update(chunk)
-        size += len(chunk)
-        try:
-            _write(out, chunk)
-        except OSError as error:
-            if write_error is None:
-                raise
-            raise write_error(error) from None
-    return size, f"sha256:{digest.hexdigest()}"
-
-
-def _write(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
+def _write(descriptor: int, data: Buffer) -> None:
+    view = memoryview(data).cast("B")
     while view:
         view = view[os.write(descriptor, view) :]
 

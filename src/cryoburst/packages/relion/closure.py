@@ -13,7 +13,7 @@ from pathlib import Path
 from cryoburst.model.errors import BadInput
 from cryoburst.model.job import Input, Job
 from cryoburst.packages.relion import star
-from cryoburst.packages.relion.files import Files
+from cryoburst.packages.relion.files import Files, stands_for
 from cryoburst.packages.relion.jobtypes import program
 from cryoburst.packages.relion.project import relative
 
@@ -85,6 +85,7 @@ class Line:
         path = relative(path, self.files.project, self.name)
         if path not in self.files.found:
             return star.Summary({}, set(), {})
+        self.files.need_here(path)
         return star.summary(self.files.project / path, path, labels)
 
     def follow(self, path: str, *labels: str, optional: tuple[str, ...] = (), required: bool = True) -> list[str]:
@@ -200,4 +201,4 @@ def expand(pattern: str, project: Path, where: str) -> list[str]:
     """The files that a pattern of Import or of a shell matches, sorted; names inside the project only."""
     relative(pattern, project, where)
     found = glob.glob(pattern, root_dir=project)  # noqa: PTH207 - Path.glob drops what RELION's glob(3) keeps
-    return sorted(p for p in found if (project / p).is_file())
+    return sorted(p for p in found if (project / p).is_file() or stands_for(project / p, p) is not None)

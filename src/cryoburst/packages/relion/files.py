@@ -2,7 +2,8 @@
 
 A link that leads outside the project (``Movies -> /data/session1``) is followed and its content sent under the name
 inside the project. A name that leaves the project, a loop of links, a folder, a device, a missing or truncated file is
-BadInput, with the file that names it.
+BadInput, with the file that names it. A link that stands for a content elsewhere (``model.stub``) is an input like any
+other, unless the closure has to read it.
 """
 
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from cryoburst.model.errors import BadInput
 from cryoburst.model.job import Input
+from cryoburst.model.stub import is_remote, parse_stub
 from cryoburst.packages.relion.project import relative
 
 MODE_BITS = {
@@ -49,7 +51,11 @@ class Files:
             real = os.path.realpath(self.project / path, strict=True)
             found = Path(real).stat()
         except FileNotFoundError:
-            if not (self.later and path.startswith(self.own)):
+            if (elsewhere := stands_for(self.project / path, path, listed)) is not None:
+                self.found[path] = elsewhere
+                if path.endswith(".star") and not listed:
+                    self.need_here(path)
+            elif not (self.later and path.startswith(self.own)):
                 self.missing.setdefault(path, by)
             return path
         except OSError as error:
@@ -63,13 +69,22 @@ class Files:
         return path
 
     def exists(self, word: str) -> bool:
-        """Whether a word names a regular file inside the project."""
+        """Whether a word names a file inside the project, be its content here or elsewhere."""
         if not word or word.startswith("/") or ".." in word.split("/") or "\0" in word:
             return False
         try:
-            return (self.project / word).is_file()
+            return (self.project / word).is_file() or stands_for(self.project / word, word) is not None
         except OSError:
             return False
+
+    def need_here(self, path: str) -> None:
+        """Raises BadInput when the content of an input, which has to be read here, is elsewhere."""
+        found = self.found.get(path)
+        if found is not None and found.stub:
+            advice = f"bring it first: cryoburst project pull {path}"
+            raise BadInput(f"{path} is a stub, and has to be read here", advice=advice)
+        if found is not None and found.remote:
+            raise BadInput(f"{path} is a link to a bucket, and has to be read here", where=found.remote)
 
     def finish(self) -> list[Input]:
         """All inputs in the order of their paths. Raises BadInput when some are missing."""
@@ -82,6 +97,21 @@ class Files:
 
 
 _LOOPS = {40, 62}  # ELOOP on Linux and macOS
+
+
+def stands_for(link: Path, path: str, listed: bool = False) -> Input | None:
+    """The input that a link to nothing stands for, also through other links; None when it is only that."""
+    for _ in range(40):  # as many as Linux follows
+        try:
+            text, seen = os.readlink(link), link.lstat()  # noqa: PTH115 - a Path would drop a slash
+        except OSError:
+            return None
+        if (stub := parse_stub(text)) is not None:
+            return Input(path, link, stub.size, seen.st_mtime_ns, seen.st_ino, listed, stub=stub.checksum)
+        if is_remote(text):
+            return Input(path, link, 0, seen.st_mtime_ns, seen.st_ino, listed, remote=text)
+        link = link.parent / text
+    return None
 
 
 def _check_whole(real: Path, path: str, size: int, by: str) -> None:

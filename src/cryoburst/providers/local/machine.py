@@ -3,6 +3,7 @@
 <id>/machine.json   the order; written once, whole
 <id>/lock           held (flock) by the machine's own processes for as long as one of them lives: the truth of "alive"
 <id>/booted         the machine was started; it never is a second time
+<id>/credential.json   a store's credential for this machine alone, when it needs one; goes with the folder
 <id>/console.log    what its processes print
 <id>/project home tmp agent   the agent's root folder
 """
@@ -10,6 +11,7 @@
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import re
 import time
@@ -77,6 +79,22 @@ class Machine:
         finally:
             beside.unlink()
         return order
+
+    def keep_credential(self, credential: dict[str, str]) -> None:
+        """Leave a store's credential for the machine's own processes; nobody else may read it."""
+        if not credential:
+            return
+        descriptor = os.open(self.root / "credential.json", os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(credential, file)
+
+    @property
+    def credential(self) -> dict[str, str]:
+        """What ``keep_credential`` left; empty when nothing."""
+        try:
+            return json.loads((self.root / "credential.json").read_text())
+        except (FileNotFoundError, NotADirectoryError):
+            return {}
 
     @property
     def booted(self) -> bool:

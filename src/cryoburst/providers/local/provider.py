@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from cryoburst.agent import processes
@@ -22,6 +23,7 @@ class LocalProvider:
     """Machines are folders below ``folder``, each with a supervised process tree. It is made when first needed."""
 
     name = "local"
+    here = True
 
     def __init__(self, folder: Path, clock: Clock = time.time) -> None:
         self.folder = Path(folder).absolute()
@@ -48,6 +50,7 @@ class LocalProvider:
                 shutil.rmtree(machine.root, ignore_errors=True)
                 return _seen(machine_id, order, alive=False, note="deleted")
             if not machine.booted:
+                machine.keep_credential(request.boot.credential)
                 _start(machine, order)
         except (OSError, Corrupt, subprocess.SubprocessError) as error:
             raise ProviderUnavailable(f"could not start a machine here: {error}", where=str(machine.root)) from None
@@ -135,7 +138,7 @@ def _order(request: MachineRequest, created: float = 0.0) -> Order:
         run=request.run,
         attempt=request.attempt,
         offer=request.offer,
-        boot=request.boot,
+        boot=replace(request.boot, credential={}),  # the order is shown and kept; secrets are not
         power_off_at=request.power_off_at,
         created=created,
     )

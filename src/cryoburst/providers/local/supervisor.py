@@ -17,7 +17,7 @@ from pathlib import Path
 from cryoburst.agent import processes
 from cryoburst.model.errors import StoreError
 from cryoburst.providers.local.machine import Machine, Order
-from cryoburst.stores import open_store
+from cryoburst.stores import open_store, own_credential
 
 
 def main(root: Path) -> int:
@@ -28,6 +28,7 @@ def main(root: Path) -> int:
     order = machine.order
     if order is None or machine.boot_once() is None:
         return 0
+    os.environ.update(machine.credential or _own_credential(order.boot.store_url))
     timer = _start_timer(machine, order)
     processes.adopt_orphans()
     if _fetch_agent(machine, order) and _run(machine, order, "run") != 0:
@@ -36,6 +37,15 @@ def main(root: Path) -> int:
     (root / "over").touch()
     _end_all(machine, order, but=timer)
     return 0
+
+
+def _own_credential(url: str) -> dict[str, str]:
+    """This machine is the user's own computer: where it was given no credential, the user's does."""
+    try:
+        return own_credential(url)
+    except StoreError as error:
+        print(f"supervisor: {error}", file=sys.stderr, flush=True)
+        return {}
 
 
 def _start_timer(machine: Machine, order: Order) -> int:

@@ -1,0 +1,57 @@
+"""An S3 server inside the test process (moto), and an environment with its credential and nobody else's.
+
+moto checks neither signatures nor checksums nor policies: it shows that requests are made and answers are read as they
+should be. ``tests/servers`` has the servers that mind.
+"""
+
+import logging
+import os
+import uuid
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import pytest
+
+from cryoburst.stores.objects import ObjectStore
+
+KEY, SECRET = "AKIDOFTESTS", "the-secret-of-tests"
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """The address of a moto server, ended with the session."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # or a line for each request
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment without any cloud's credential."""
+    for name in os.environ:
+        if name.startswith(("AWS_", "GOOGLE_", "AZURE_")):
+            monkeypatch.delenv(name)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(name, "/nonexistent")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("HOME", "/nonexistent")
+
+
+@pytest.fixture
+def user(nobody: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An environment with an S3 credential."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+
+
+@pytest.fixture
+def store(moto: str, user: None) -> ObjectStore:
+    """An empty store in a bucket of its own, below a prefix with letters that need care."""
+    made = ObjectStore(f"s3://b-{uuid.uuid4().hex}/{quote('a préfix+%41')}?endpoint={quote(moto)}")
+    made.create()
+    return made
