@@ -112,9 +112,7 @@ def test_only_the_final_name_of_a_renamed_file_is_sent(stage: Stage) -> None:
 
 
 def test_a_file_that_changes_is_sent_again(stage: Stage) -> None:
-    stage.spec(
-        f"echo 1 > {JOB}x; while [ ! -e go ]; do sleep 0.02; done; echo 22 > {JOB}x; sleep 2; echo 333 > {JOB}x"
-    )
+    stage.spec(f"echo 1 > {JOB}x; while [ ! -e go ]; do sleep 0.02; done; echo 22 > {JOB}x; sleep 2; echo 333 > {JOB}x")
     agent = stage.start()
     wait_for(lambda: stage.outputs().get("x") == b"1\n")
     (stage.project / "go").touch()

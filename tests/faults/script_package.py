@@ -11,7 +11,7 @@ from pathlib import Path
 from cryoburst.model.documents import Exit
 from cryoburst.model.errors import BadInput
 from cryoburst.model.job import Input, Job, Progress, Verdict
-from cryoburst.model.stub import is_remote
+from cryoburst.model.stub import is_remote, parse_stub
 
 MARKERS = {"succeeded": "DONE", "failed": "FAILED", "aborted": "ABORTED"}
 ENTRY_POINT = "[cryoburst.packages]\nscript = script_package:Script\n"
@@ -44,6 +44,9 @@ class Script:
             source = job.project / path
             if source.is_symlink() and is_remote(text := os.readlink(source)):  # noqa: PTH115 - a URL, not a path
                 found.append(Input(path, source, 0, 0, 0, remote=text))
+                continue
+            if source.is_symlink() and (stub := parse_stub(os.readlink(source))):  # noqa: PTH115
+                found.append(Input(path, source, stub.size, 0, 0, stub=stub.checksum))
                 continue
             if not source.is_file():
                 raise BadInput("an input is missing", where=path)

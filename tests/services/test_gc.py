@@ -451,6 +451,7 @@ def scenes(draw: st.DrawFn) -> tuple[Scene, set[str]]:
     return scene, kept & set(scene.store.objects)
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(scenes())
 def test_nothing_that_is_reachable_ever_goes(made: tuple[Scene, set[str]]) -> None:
@@ -461,6 +462,7 @@ def test_nothing_that_is_reachable_ever_goes(made: tuple[Scene, set[str]]) -> No
     assert scene.collect() == set(), "a second gc has nothing to do"
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(scenes(), st.integers(0, 30))
 def test_a_gc_that_is_killed_leaves_a_store_that_another_finishes(made: tuple[Scene, set[str]], deletions: int) -> None:
@@ -548,6 +550,7 @@ def test_files_of_dead_writers_go_from_a_folder(tmp_path: Path) -> None:
     assert list(store.list(".probe/")) == []
 
 
+@pytest.mark.slow
 def test_an_input_that_gc_took_is_sent_again(home: Home) -> None:
     """The ledger still believes that the store has it; the machine finds that it has not, and the next try sends it."""
     home.submit(home.job(1, sleep=0))

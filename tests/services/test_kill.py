@@ -34,7 +34,7 @@ def test_submit_answers_within_a_second_with_one_line(home: Home) -> None:
 
 
 def test_watcher_killed_again_and_again_is_found_again(home: Home) -> None:
-    folder = home.job(sleep=2)
+    folder = home.job(sleep=6)
     home.submit(folder)
     killed, states = 0, set[str]()
     end = time.monotonic() + PATIENCE

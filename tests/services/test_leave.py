@@ -75,6 +75,7 @@ def text(path: Path) -> str:
     return os.readlink(path)  # noqa: PTH115 - a Path would make one slash of two
 
 
+@pytest.mark.slow
 def test_outputs_that_were_left_come_when_they_are_fetched(home: Home) -> None:
     folder = home.project / home.job(script=SCRIPT)
     done = home.call("submit", "--job", "Script/job001", "--leave", "outputs", "--wait")
@@ -110,6 +111,7 @@ def test_outputs_that_were_left_come_when_they_are_fetched(home: Home) -> None:
     assert "stay in the store" not in home.call("fetch", "1").stdout
 
 
+@pytest.mark.slow
 def test_a_rebuilt_list_knows_what_was_left(home: Home) -> None:
     home.job(script=SCRIPT)
     assert home.call("submit", "--job", "Script/job001", "--leave", "*.mrc", "--wait").returncode == 0
@@ -123,6 +125,7 @@ def test_a_rebuilt_list_knows_what_was_left(home: Home) -> None:
     assert home.runs()[0]["files_left"] == 0
 
 
+@pytest.mark.slow
 def test_a_left_output_that_is_damaged_in_the_store_does_not_come(home: Home) -> None:
     folder = home.project / home.job(script=SCRIPT)
     assert home.call("submit", "--job", "Script/job001", "--leave", "*.mrc", "--wait").returncode == 0
@@ -138,6 +141,7 @@ def test_a_left_output_that_is_damaged_in_the_store_does_not_come(home: Home) ->
     assert text(folder / "big.mrc") == stub
 
 
+@pytest.mark.slow
 def test_a_wrong_pattern_is_refused_before_anything_is_sent(home: Home) -> None:
     home.job()
     done = home.call("submit", "--job", "Script/job001", "--leave", "../x")
@@ -146,3 +150,20 @@ def test_a_wrong_pattern_is_refused_before_anything_is_sent(home: Home) -> None:
     assert home.runs() == []
     shown = json.loads(home.call("runs", "--json").stdout)
     assert shown == []
+
+
+@pytest.mark.slow
+def test_an_output_that_was_left_is_an_input_of_the_next_job(home: Home) -> None:
+    home.job(script=SCRIPT)
+    home.call("submit", "--job", "Script/job001", "--leave", "*.mrc", "--wait")
+    left = home.project / "Script/job001/big.mrc"
+    assert parse_stub(text(left))
+    folder = home.job(2, script="# input Script/job001/big.mrc\nsha256sum Script/job001/big.mrc")
+    done = home.call("submit", "--job", folder, "--wait")
+    assert done.returncode == 0, done.stderr
+    (run,) = (each for each in home.runs() if each["number"] == 2)
+    assert (run["bytes_in"], run["bytes_sent"]) == (3_000_000 + 20_000, 0)
+    assert (home.project / folder / "out.log").read_text().split()[-2] == sums(home.project / "Script/job001")[
+        "big.mrc"
+    ]
+    assert left.is_symlink()  # it did not come home for that

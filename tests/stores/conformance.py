@@ -220,6 +220,7 @@ class Conformance:
         assert (found.key, found.size) == ("a/b", 5)
         assert abs(found.modified - time.time()) < 60
 
+    @pytest.mark.slow
     def test_a_listing_of_several_pages_is_whole_and_in_order(self, store: Store) -> None:
         written = [f"many/{n:04}" for n in range(1050)]
         everybody(lambda key: store.put(key, b""), written)

@@ -23,7 +23,7 @@ from cryoburst.model.plugins import UNFINISHED
 from cryoburst.stores.folder import FolderStore
 from cryoburst.transfer import Line, Receiver, Sender, Sent, Source, Unsent, Wanted, checksum_of, content, receive, send
 from cryoburst.transfer.content import digest_of
-from cryoburst.transfer.send import unpack_table
+from cryoburst.transfer.packs import unpack_table
 
 PIECE, PACKED = 1 << 16, 1 << 13  # bytes: small ones, so that the tests are quick; real ones where a test says so
 REAL_PIECE = content.PIECE

@@ -108,7 +108,13 @@ def run(options: argparse.Namespace) -> int:
         "status": _status,
         "link": _link,
     }
-    return verbs[options.verb](options)
+    try:
+        return verbs[options.verb](options)
+    except KeyboardInterrupt:
+        from cryoburst.cli.main import fail
+
+        fail("interrupted: what was moved stays, and the same command goes on from there")
+        return 130
 
 
 def _open(options: argparse.Namespace) -> "Project":
@@ -129,7 +135,7 @@ def _push(options: argparse.Namespace) -> int:
     counts = outcome.counts
     changed = f"{counts['new']} new, {counts['changed']} changed, {counts['gone']} gone"
     if options.check and counts.get("damaged"):
-        print(f"The store had lost or damaged {_count(counts['damaged'], 'content')}")
+        print(f"The store had lost {_count(counts['damaged'], 'file')}, or parts of them")
     if options.dry_run:
         read = f"{_count(counts['files_to_read'], 'file')}, {_size(counts['bytes_to_read'])}"
         print(f"Would push {changed}; to read: {read}")
@@ -201,9 +207,7 @@ def _brought(outcome: "Outcome", options: argparse.Namespace) -> int:
     if counts["stubs"]:
         print(f"{_count(counts['stubs'], 'large file')} stay in the store: cryoburst project pull NAME brings one")
     if counts["kept"]:
-        print(
-            f"{_count(counts['kept'], 'name')} changed or removed here stay so: cryoburst project push sends that"
-        )
+        print(f"{_count(counts['kept'], 'name')} changed or removed here stay so: cryoburst project push sends that")
     if counts["gone_there"]:
         print(f"{_count(counts['gone_there'], 'name')} gone from the store's list: still here; --delete removes them")
     if counts["deleted"]:

@@ -16,8 +16,7 @@ from cryoburst.model.job import Input
 from cryoburst.model.plugins import Store
 from cryoburst.model.run import Run
 from cryoburst.transfer import Sender, Sent, Source, Unsent, checksum_of
-from cryoburst.transfer.content import LARGE, SMALL
-from cryoburst.transfer.send import unpack_table
+from cryoburst.transfer.packs import contents_of
 
 PARALLEL = 4  # files that are hashed at a time
 TELL = 0.5  # s between two notes of what was sent: what a kill here can cost
@@ -210,23 +209,11 @@ def _places(world: World, run: Run) -> dict[str, Place]:
     if known or run.attempt > 1:  # a second attempt may be there because what the store has is damaged
         return known
     try:
-        known = _listed(world.store(run), f"{run.store_folder}/inputs/")
+        known = contents_of(world.store(run), f"{run.store_folder}/inputs/")
     except StoreError:
         return {}
     world.ledger.keep_objects(run.store, run.store_folder, known)
     return known
-
-
-def _listed(store: Store, folder: str) -> dict[str, Place]:
-    """What a folder of blobs holds, by the names of its blobs and the tables of its packs."""
-    found: dict[str, Place] = {}
-    for entry in store.list(folder):
-        kind, _, digest = entry.key.removeprefix(folder).partition("/")
-        if kind == "packs":
-            found |= unpack_table(store, entry.key, entry.size)
-        elif len(digest) == 64 and digest.startswith(kind):
-            found |= dict.fromkeys((SMALL + digest, LARGE + digest), Place(entry.key, 0))
-    return found
 
 
 def _check_stubs(missing: Iterable[Input]) -> None:

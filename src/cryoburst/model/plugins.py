@@ -208,7 +208,7 @@ class Store(Protocol):
         ...
 
     def get_range(self, key: str, offset: int, size: int) -> Buffer:
-        """Exactly ``size`` bytes from ``offset`` on. ``Corrupt`` when the object ends before, ``NotThere`` without it."""
+        """Exactly ``size`` bytes from ``offset`` on. ``Corrupt`` when it ends before, ``NotThere`` without one."""
         ...
 
     def poll(self, key: str, tag: str) -> Polled | None:

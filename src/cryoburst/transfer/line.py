@@ -41,7 +41,7 @@ class Line:
     def __init__(
         self,
         most: int = 16,
-        memory: int = 160 * 2**20,
+        memory: int = 96 * 2**20,
         *,
         bandwidth: Bandwidth | None = None,
         paused: Callable[[], bool] = lambda: False,

@@ -16,11 +16,12 @@ from functools import cache
 from cryoburst.model.documents import Place
 from cryoburst.model.errors import Corrupt, NotThere
 from cryoburst.model.plugins import UNFINISHED, Store
-from cryoburst.transfer.content import DIGEST, PIECE, SMALL, blob_key, digest_of, is_hole, pieces_of, zeros
+from cryoburst.transfer.content import DIGEST, PACKED, PIECE, SMALL, blob_key, digest_of, is_hole, pieces_of, zeros
 from cryoburst.transfer.line import Line
 
 GAP = 256 * 1024  # bytes between two wanted ranges of a pack that are read rather than asked for apart
 TOGETHER = 8  # files from which on one sync of the file system is cheaper than one of each file
+M_MMAP_THRESHOLD = -3  # <malloc.h>
 TRIES = 2  # a second read tells a bad transfer from a bad object
 
 
@@ -55,6 +56,7 @@ class Receiver:
     ) -> None:
         self._store, self._line, self._moved = store, line, moved
         self._lock = threading.Lock()
+        self._disks: dict[int, _Disk] = {}  # device -> file system
         self._unreceived: list[Unreceived] = []
 
     def receive(self, wanted: Iterable[Wanted], done: Callable[[Wanted], None] = lambda _: None) -> list[Unreceived]:
@@ -63,6 +65,7 @@ class Receiver:
         Returns what is damaged, missing, or can't be written; the others have come. Raises the store's other errors.
         """
         self._unreceived = []
+        _hoard_no_blobs()
         self._line.each(self._tasks(wanted, done))
         return self._unreceived
 
@@ -87,25 +90,27 @@ class Receiver:
 
     def _fetch_run(self, run: list[Wanted], done: Callable[[Wanted], None]) -> None:
         """Fetch files that lie near each other in one blob with one request, verify and place them."""
+        written: list[tuple[str, Wanted]] = []
+        try:
+            self._write_run(run, written)
+        except (NotThere, Corrupt) as error:
+            if len(run) == 1:
+                self._leave(run[0], _about(run[0], error))
+            else:
+                for each in run:  # the blob may lack only the end: each by itself
+                    self._fetch_run([each], done)
+            return
+        self._commit(written, done)
+
+    def _write_run(self, run: list[Wanted], written: list[tuple[str, Wanted]]) -> None:
+        """Fetch and verify files that lie near each other, and write them beside their targets."""
         start = run[0].place.offset
         size = max(each.place.offset + each.size for each in run) - start
-        written: list[tuple[str, Wanted]] = []
         with self._line.room(size):
-            try:
-                view = self._range(run[0].place.key, start, size)
-            except (NotThere, Corrupt) as error:
-                failed: Exception | None = error
-            else:
-                failed = None
-                for each in run:
-                    begin = each.place.offset - start
-                    self._place(each, view[begin : begin + each.size], written)
-                self._commit(written, done)
-        if failed is not None and len(run) == 1:
-            self._leave(run[0], _about(run[0], failed))
-        elif failed is not None:
-            for each in run:  # the blob may lack only the end: each by itself
-                self._fetch_run([each], done)
+            view = self._range(run[0].place.key, start, size)
+            for each in run:
+                begin = each.place.offset - start
+                self._place(each, view[begin : begin + each.size], written)
 
     def _place(self, each: Wanted, part: memoryview, written: list[tuple[str, Wanted]]) -> None:
         """Verify a content and write it beside its target."""
@@ -132,7 +137,7 @@ class Receiver:
     def _commit(self, written: list[tuple[str, Wanted]], done: Callable[[Wanted], None]) -> None:
         """Bring written files safely to the disk, then to their names."""
         if len(written) >= TOGETHER:
-            _sync_together(written[0][0])
+            self._sync_together([temporary for temporary, _ in written])
         for temporary, each in written:
             try:
                 if len(written) < TOGETHER:
@@ -144,6 +149,19 @@ class Receiver:
             self._moved(each.size, True)
             done(each)
         written.clear()
+
+    def _sync_together(self, paths: Iterable[str]) -> None:
+        """Bring the file systems of these files to the disk."""
+        synced: set[int] = set()
+        for folder in {path.rpartition("/")[0] for path in paths}:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                device = os.fstat(descriptor).st_dev
+                if device not in synced:
+                    self._disks.setdefault(device, _Disk()).sync(descriptor)
+                    synced.add(device)
+            finally:
+                os.close(descriptor)
 
     # --------------------------------------------------------------------------------------------- larger files
 
@@ -293,16 +311,45 @@ def _sync(path: str) -> None:
         os.close(descriptor)
 
 
-def _sync_together(path: str) -> None:
-    """Bring the whole file system of a file to the disk (syncfs(2)): one wait for thousands of small files."""
-    descriptor = os.open(os.path.dirname(path), os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if not hasattr(_libc(), "syncfs"):
-            os.sync()
-        elif _libc().syncfs(descriptor) != 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), path)
-    finally:
-        os.close(descriptor)
+class _Disk:
+    """A file system, brought to the disk as a whole (syncfs(2)): one wait for thousands of small files.
+
+    A sync looks at every file that the kernel remembers, so those who ask while one is under way share the next.
+    """
+
+    def __init__(self) -> None:
+        self._asked = self._done = 0
+        self._lock, self._turn = threading.Lock(), threading.Lock()
+
+    def sync(self, descriptor: int) -> None:
+        """Return when all that was written before is on the disk. Raises OSError."""
+        with self._lock:
+            self._asked += 1
+            mine = self._asked
+        with self._turn:
+            if self._done >= mine:
+                return
+            with self._lock:
+                asked = self._asked
+            _syncfs(descriptor)
+            self._done = asked
+
+
+def _syncfs(descriptor: int) -> None:
+    if not hasattr(_libc(), "syncfs"):
+        os.sync()
+    elif _libc().syncfs(descriptor) != 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+@cache
+def _hoard_no_blobs() -> None:
+    """Have the memory of a blob go back to the system when it is freed.
+
+    The GNU library learns from the first that is freed to keep the others, one or two in the heap of each thread.
+    """
+    if hasattr(_libc(), "mallopt"):
+        _libc().mallopt(M_MMAP_THRESHOLD, PACKED)
 
 
 @cache

@@ -6,8 +6,8 @@ sent is named and left to its caller, and so is one that vanishes or can't be re
 # ruff: noqa: PTH116 - plain strings, as thousands of small files go through here
 
 import hashlib
+import mmap
 import os
-import struct
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +19,7 @@ from cryoburst.model.documents import Place
 from cryoburst.model.plugins import Store
 from cryoburst.transfer.content import LARGE, PACKED, PIECE, SMALL, blob_key, is_hole, pieces_of, zeros
 from cryoburst.transfer.line import Line
+from cryoburst.transfer.packs import pack_table, table_size
 
 CHANGED = "it changed while it was sent"
 PACK_FILES = 4096  # in one pack, at most
@@ -73,7 +74,7 @@ class Sender:
         self._lock = threading.Condition()
         self._going: set[bytes] = set()  # digests of pieces that are being sent
         self._unsent: list[Unsent] = []
-        self._buffers: list[bytearray] = []  # those that nobody uses now
+        self._buffers: list[mmap.mmap] = []  # those that nobody uses now
 
     def send(self, sources: Iterable[Source], done: Callable[[list[Sent]], None]) -> list[Unsent]:
         """Send all; ``done`` is told of files as they are in the store. Returns those that could not be sent.
@@ -110,7 +111,7 @@ class Sender:
     def _pack(self, group: list[Source], done: Callable[[list[Sent]], None]) -> None:
         """Send files of together at most one piece, as one blob."""
         size = sum(source.size for source in group)
-        with self._buffer(size + len(group) * _ENTRY.size + _TAIL.size) as buffer:
+        with self._buffer(size + table_size(len(group))) as buffer:
             new: dict[str, tuple[int, int]] = {}  # checksum -> offset and size in the buffer, of what the store lacks
             read: list[tuple[Source, str]] = []
             places: dict[str, Place] = {}
@@ -143,7 +144,8 @@ class Sender:
             try:
                 buffer = self._buffers.pop()
             except IndexError:
-                buffer = bytearray(PIECE + PACK_FILES * _ENTRY.size + _TAIL.size)  # what is not used takes no memory
+                # Not a bytearray, which is written from end to end when it is made: what is not used takes no memory.
+                buffer = mmap.mmap(-1, PIECE + table_size(PACK_FILES))
             try:
                 yield memoryview(buffer)[:size]
             finally:
@@ -323,32 +325,3 @@ def _same(descriptor: int, source: Source) -> bool:
     """Whether an open file is what it was, and still the one of its name."""
     now, named = os.fstat(descriptor), os.stat(source.path)
     return (now.st_size, now.st_mtime_ns) == (source.size, source.mtime_ns) and now.st_ino == named.st_ino
-
-
-# ------------------------------------------------------------------------------------------------------------ packs
-
-MAGIC = b"cryoburst pack 1"
-_ENTRY = struct.Struct("<32sQQ")  # digest, offset, size
-_TAIL = struct.Struct(f"<Q{len(MAGIC)}s")  # number of entries, magic
-
-
-def pack_table(contents: Mapping[str, tuple[int, int]]) -> bytes:
-    """What stands behind the contents of a pack, given as checksum -> (offset, size).
-
-    So a lost database is rebuilt from the packs alone: an entry of digest (32 bytes), offset and size (64 bits,
-    little-endian) each, then their number, then the mark above.
-    """
-    table = [_ENTRY.pack(bytes.fromhex(checksum.removeprefix(SMALL)), *where) for checksum, where in contents.items()]
-    return b"".join([*table, _TAIL.pack(len(table), MAGIC)])
-
-
-def unpack_table(store: Store, key: str, size: int) -> dict[str, Place]:
-    """What a pack of this size holds: checksum -> place; empty when it is not a pack. Raises the store's errors."""
-    if size < _TAIL.size:
-        return {}
-    count, magic = _TAIL.unpack(bytes(memoryview(store.get_range(key, size - _TAIL.size, _TAIL.size))))
-    length = count * _ENTRY.size
-    if magic != MAGIC or length > size - _TAIL.size:
-        return {}
-    table = bytes(memoryview(store.get_range(key, size - _TAIL.size - length, length)))
-    return {SMALL + digest.hex(): Place(key, offset) for digest, offset, _ in _ENTRY.iter_unpack(table)}

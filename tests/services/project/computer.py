@@ -1,10 +1,10 @@
 """A computer of its own: state, settings and project folder, with a store that it may share with others."""
+# ruff: noqa: PTH112, PTH114, PTH115, PTH116, PTH118 - names that are no text, and texts that are no path
 
 import json
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,9 @@ class Computer:
 
     def clone_to(self, other: "Computer", *words: str, code: int = 0) -> str:
         """Clone this computer's project to the other's project folder."""
-        return other.does("clone", f"{self.store.as_uri()}/{self.folder}", str(other.project), *words, code=code, cwd=other.root)
+        return other.does(
+            "clone", f"{self.store.as_uri()}/{self.folder}", str(other.project), *words, code=code, cwd=other.root
+        )
 
     @property
     def folder(self) -> str:
@@ -93,11 +95,6 @@ def tree(folder: Path) -> dict[bytes, object]:
             else:
                 found[short] = Path(os.fsdecode(path)).read_bytes()
     return found
-
-
-def settle() -> None:
-    """Wait until files that were just written are at rest."""
-    time.sleep(2.1)
 
 
 def age(folder: Path, seconds: float = 100.0) -> None:

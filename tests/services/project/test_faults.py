@@ -1,5 +1,7 @@
-"""Real faults: kills, flipped bits, lost objects, files that change or vanish while they are sent, disks that refuse."""
+"""Real faults: kills, flipped bits, lost objects, files that change or vanish while they are sent, full disks."""
+# ruff: noqa: PTH115 - a Path would drop a slash
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -13,6 +15,8 @@ import pytest
 from cryoburst.model.stub import parse_stub
 
 from .computer import Computer, age, tree
+
+pytestmark = pytest.mark.slow
 
 BIG = 20 * 2**20  # bytes: more than one piece
 
@@ -41,7 +45,6 @@ def kill_when(computer: Computer, holds: Callable[[], bool], *words: str, cwd: P
 def test_a_killed_push_sends_only_what_is_missing(here: Computer, there: Computer, blobs: int) -> None:
     large(here)
     assert kill_when(here, lambda: len(here.blobs()) >= blobs, "push")
-    assert "has no project" in there.does("clone", f"{here.store.as_uri()}/x", str(there.project), code=2, cwd=there.root) or True
     before = here.blobs()
     assert before
     here.does("push")
@@ -65,7 +68,7 @@ def test_a_killed_clone_and_pull_go_on(here: Computer, there: Computer, files: i
     kill_when(there, enough, "clone", source, str(there.project), "--all", cwd=there.root)
     whole = tree(here.project)
     for path, content in tree(there.project).items():
-        if not path.startswith(b".cryoburst-"):
+        if not path.startswith(b".cryoburst-pull"):
             assert whole[path] == content
     present = {p.name: p.stat().st_ino for p in there.project.iterdir() if not p.name.startswith(".cryoburst-")}
     there.does("pull", "--all")
@@ -98,7 +101,7 @@ def test_a_flipped_bit_is_named_and_mended(here: Computer, there: Computer) -> N
         assert parse_stub(os.readlink(there.project / name)) is not None
         whole.pop(name.encode())
         found.pop(name.encode())
-    assert {path: what for path, what in found.items() if not path.startswith(b".cryoburst-")} == whole
+    assert {path: what for path, what in found.items() if not path.startswith(b".cryoburst-pull")} == whole
     here.does("push", "--again", "mid.mrcs", "--again", damaged[0])
     there.does("pull", "--all")
     assert tree(there.project) == tree(here.project)
@@ -116,7 +119,7 @@ def test_lost_and_short_objects_are_found_and_sent_again(here: Computer, there: 
     os.truncate(short, 1000)
     pack.unlink()
     assert "In step" in here.does("push")  # an unchanged project costs no look at each blob
-    assert "The store had lost or damaged" in here.does("push", "--check")
+    assert "The store had lost 20" in here.does("push", "--check")
     here.clone_to(there, "--all")
     assert tree(there.project) == tree(here.project)
 
@@ -259,15 +262,13 @@ def test_a_file_that_changes_while_it_is_fetched_is_not_replaced(here: Computer,
 
 
 def test_one_push_at_a_time_on_a_computer(here: Computer) -> None:
-    large(here)
-    running = here.start("push")
-    while not here.blobs() and running.poll() is None:
-        time.sleep(0.002)
-    second = here.call("push")
-    said = running.communicate()[0]
-    assert running.returncode == 0, said
-    assert second.returncode == 2
-    assert "another push or pull of this project is at work" in second.stderr
+    here.does("push")
+    (lock,) = (here.root / "state/projects").rglob("lock")
+    with lock.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for verb in ("push", "pull"):
+            assert "another push or pull of this project is at work" in here.does(verb, code=2)
+    here.does("push")
 
 
 def test_a_store_that_is_not_there_is_one_sentence(here: Computer) -> None:

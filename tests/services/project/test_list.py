@@ -1,4 +1,5 @@
 """A project's list in the store, and what a link's text may be: tables and properties."""
+# ruff: noqa: PTH118, PTH120 - paths as they stand in a list
 
 import os
 import zlib
@@ -59,7 +60,19 @@ def test_rubbish_is_no_list(data: bytes) -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/etc/passwd", "../a", "a/../../b", "a/./b", "a//b", "", "a\0b", ".cryoburst-x", "a/.cryoburst-new-x", "\ud83d", "a/"],
+    [
+        "/etc/passwd",
+        "../a",
+        "a/../../b",
+        "a/./b",
+        "a//b",
+        "",
+        "a\0b",
+        ".cryoburst-x",
+        "a/.cryoburst-new-x",
+        "\ud83d",
+        "a/",
+    ],
 )
 def test_paths_that_leave_the_project_are_refused(path: str) -> None:
     with pytest.raises(Corrupt, match="the project's list in the store names"):
@@ -147,6 +160,17 @@ def test_addresses_of_objects(text: str, bucket: str, key: str) -> None:
     assert split_remote(text) == (bucket, key)
 
 
-@pytest.mark.parametrize("text", ["s3://bucket", "s3://bucket/", "s3://bucket/a/", "file:///a/b", "s3:/bucket/a", "az://a/b", "s3://bucket/%2e%2e/x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "s3://bucket",
+        "s3://bucket/",
+        "s3://bucket/a/",
+        "file:///a/b",
+        "s3:/bucket/a",
+        "az://a/b",
+        "s3://bucket/%2e%2e/x",
+    ],
+)
 def test_what_is_no_address_of_an_object(text: str) -> None:
     assert not is_remote(text)

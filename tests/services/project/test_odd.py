@@ -1,4 +1,5 @@
 """Odd files, from one computer to another through the command line: all of them come, or are named with the reason."""
+# ruff: noqa: PTH103, PTH115, PTH116, PTH118, PTH123, PTH211 - names that are no text, and texts that are no path
 
 import os
 import socket
@@ -18,6 +19,8 @@ from cryoburst.services.project.walk import excluder, walk
 from cryoburst.services.settings import load
 
 from .computer import Computer, age, tree
+
+pytestmark = pytest.mark.slow
 
 PART = st.binary(min_size=1, max_size=30).map(lambda name: name.replace(b"/", b"%").replace(b"\0", b"0"))
 NAMES = PART.filter(lambda name: name not in (b".", b"..", b".relion_lock") and not name.startswith(b".cryoburst-"))
@@ -39,11 +42,12 @@ def grow(folder: bytes, wanted: dict[bytes, object]) -> None:
         elif isinstance(content, tuple):
             os.symlink(content[1], path)
         else:
+            assert isinstance(content, bytes)
             with open(path, "wb") as file:
                 file.write(content)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(TREES)
 def test_any_tree_comes_as_it_is(wanted: dict[bytes, object]) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -7,6 +7,7 @@ still what the walk saw. Links come last: nothing is written through one that a 
 
 import hashlib
 import os
+import shutil
 import stat
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -18,14 +19,13 @@ from cryoburst.model.plugins import UNFINISHED
 from cryoburst.model.project import FOLDER, LINK, PROGRAM, Entry
 from cryoburst.model.stub import Stub, parse_stub
 from cryoburst.services.project.opened import Project
-from cryoburst.services.project.walk import Found, Identity, Left
+from cryoburst.services.project.walk import COMING, Found, Identity, Left
 
 if TYPE_CHECKING:
     from cryoburst.transfer import Wanted
     from cryoburst.transfer.tally import Tally
 
 FIRST = 2 * 2**20  # bytes: STAR files and files up to this size come before the others
-COMING = f"{UNFINISHED}new-"  # begins the name of a verified file until it takes its own
 
 
 class Arrival:
@@ -35,6 +35,8 @@ class Arrival:
         self._project, self._root, self._found, self._there = project, project.path, found, there
         self._lock = threading.Lock()
         self._folders: dict[str, bool] = {}  # whether a folder is really inside the project
+        self._coming = {f"{self._root}/{path}" for path in found.coming}
+        self._partial: set[str] = set()  # of those, where a part of a large file waits for the next pull
         self.files: dict[str, Identity] = {}  # that came
         self.made: set[str] = set()  # other names that are as the list says now
         self.left: list[Left] = []
@@ -82,6 +84,11 @@ class Arrival:
                         self._unreceived(unreceived.wanted.name, unreceived.error)
         finally:
             self._project.keep_checksums(self.files, {path: self._there[path].checksum for path in self.files})
+
+    def tidy(self) -> None:
+        """Take away what is not needed any more of files that did not come to their end, now or in an earlier pull."""
+        for folder in self._coming - self._partial:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def make(self, path: str) -> None:
         """Make a link, an empty folder, or the stub of a file."""
@@ -138,8 +145,7 @@ class Arrival:
         from cryoburst.transfer import Place, Wanted
 
         entry = self._there[path]
-        above, _, name = f"{self._root}/{path}".rpartition("/")
-        coming = f"{above}/{COMING}{_mark(name, entry.checksum)}"
+        coming = self._beside(path, entry.checksum)
         return Wanted(path, coming, entry.size, entry.checksum, Place(entry.key, entry.offset), entry.mtime_ns)
 
     def _take_name(self, each: "Wanted") -> None:
@@ -171,9 +177,8 @@ class Arrival:
 
     def _link(self, path: str, text: str) -> None:
         target = f"{self._root}/{path}"
-        above, _, name = target.rpartition("/")
-        coming = f"{above}/{COMING}{_mark(name, text)}"
-        os.makedirs(above, exist_ok=True)  # noqa: PTH103
+        coming = self._beside(path, text)
+        os.makedirs(coming.rpartition("/")[0], exist_ok=True)  # noqa: PTH103
         with suppress(FileNotFoundError):
             os.unlink(coming)
         os.symlink(text, coming)  # noqa: PTH211
@@ -182,6 +187,12 @@ class Arrival:
             with suppress(OSError, NotImplementedError):  # only for people's eyes
                 os.utime(coming, ns=(mtime_ns, mtime_ns), follow_symlinks=False)
         os.rename(coming, target)
+
+    def _beside(self, path: str, content: str) -> str:
+        """Where a name's content is until it is whole: the same place for the same content."""
+        above, _, name = f"{self._root}/{path}".rpartition("/")
+        self._coming.add(f"{above}/{COMING}")
+        return f"{above}/{COMING}/{hashlib.sha256(os.fsencode(f'{name}/{content}')).hexdigest()[:24]}"
 
     def _inside(self, path: str) -> bool:
         """Whether the folder of a name is really in the project: a link of the user's own may lead out of it."""
@@ -196,6 +207,8 @@ class Arrival:
     def _unreceived(self, path: str, error: Exception) -> None:
         """Name a file that did not come; where nothing stood, a stub does, so that its name is not lost."""
         self.leave(path, why(error))
+        if self._there[path].size > FIRST:
+            self._partial.add(self._beside(path, "").rpartition("/")[0])
         if path in self._found.stubs:
             self.made.add(path)  # it stays
         elif isinstance(error, CryoburstError) and not os.path.lexists(f"{self._root}/{path}"):
@@ -225,7 +238,3 @@ def takes_for_one(folder: str) -> bool:
     finally:
         with suppress(OSError):
             os.unlink(path)
-
-
-def _mark(name: str, content: str) -> str:
-    return hashlib.sha256(os.fsencode(f"{name}\0{content}")).hexdigest()[:24]

@@ -12,6 +12,7 @@ from cryoburst.model.documents import Place
 from cryoburst.model.project import Entry
 from cryoburst.services.project.opened import Project
 from cryoburst.transfer.content import DIGEST, LARGE, PIECE, SMALL, blob_key, digest_of, pieces_of
+from cryoburst.transfer.packs import contents_of
 
 if TYPE_CHECKING:
     from cryoburst.model.plugins import Store
@@ -40,10 +41,8 @@ class Contents:
 
     def learn(self) -> None:
         """Read from the store itself what it has: the ledger may have been told too little, or too much."""
-        from cryoburst.engine.stage_in import _listed as listed
-
         folder = f"{self._project.folder}/inputs/"
-        there = listed(self._project.store, folder)
+        there = contents_of(self._project.store, folder)
         gone = [each for each, place in self._places.items() if place.key.startswith(folder) and each not in there]
         ledger = self._project.ledger
         ledger.forget_objects(self._project.store_url, self._project.folder, gone)
@@ -97,7 +96,7 @@ class Contents:
 
 
 def examine(store: "Store", folder: str, entries: Iterable[Entry]) -> set[str]:
-    """The checksums of those contents whose blobs are not in the store with the sizes that they must have.
+    """The checksums of those contents, and pieces, whose blobs are not in the store with the sizes that they must have.
 
     One listing; of each large file its list of pieces is read. It finds what is missing or cut short; what has the
     right size and wrong bytes is found where it is fetched.
@@ -118,7 +117,9 @@ def examine(store: "Store", folder: str, entries: Iterable[Entry]) -> set[str]:
             continue
         digest, there = digest_of(entry.checksum), size_of(entry.key)
         if entry.size > PIECE:
-            good = there == pieces_of(entry.size) * DIGEST and _pieces_there(store, entry, size_of)
+            pieces = _wrong_pieces(store, entry, size_of) if there == pieces_of(entry.size) * DIGEST else None
+            wrong |= pieces or set()
+            good = pieces == set()
         elif entry.key.endswith(digest):
             good = there == entry.size
         else:
@@ -128,19 +129,21 @@ def examine(store: "Store", folder: str, entries: Iterable[Entry]) -> set[str]:
     return wrong
 
 
-def _pieces_there(store: "Store", entry: Entry, size_of: Callable[[str], int]) -> bool:
+def _wrong_pieces(store: "Store", entry: Entry, size_of: Callable[[str], int]) -> set[str] | None:
+    """The checksums of a large file's pieces that are not there with their sizes; None when its list is wrong."""
     import hashlib
 
     count = pieces_of(entry.size)
     data = bytes(memoryview(store.get_range(entry.key, 0, count * DIGEST)))
     if LARGE + hashlib.sha256(data).hexdigest() != entry.checksum:
-        return False
+        return None
     above = entry.key.rsplit("/", 2)[0] + "/"
     digests = [data[n * DIGEST : (n + 1) * DIGEST].hex() for n in range(count)]
-    return all(
-        size_of(blob_key(above, digest)) == min(PIECE, entry.size - number * PIECE)
+    return {
+        SMALL + digest
         for number, digest in enumerate(digests)
-    )
+        if size_of(blob_key(above, digest)) != min(PIECE, entry.size - number * PIECE)
+    }
 
 
 def pieces_in(store: "Store", entry: Entry) -> set[str]:

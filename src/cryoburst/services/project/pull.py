@@ -94,6 +94,7 @@ class _Pull:
         arrival.fetch(sorted(files), show)
         for path in sorted(set(bring) - files):
             arrival.make(path)
+        arrival.tidy()
         deleted = [path for path in compared.gone_there if arrival.remove(path)] if self._wishes.delete else []
         stubs = sorted(path for path in arrival.made if self._there[path].is_file)
         self._outcome.left += arrival.left

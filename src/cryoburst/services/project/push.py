@@ -112,7 +112,7 @@ class _Push:
         if self._wishes.check:
             self._wrong = examine(self._project.store, self._project.folder, self._before.values())
             contents.forget(self._wrong)
-            self._outcome.counts["damaged"] = len(self._wrong)
+            self._outcome.counts["damaged"] = sum(entry.checksum in self._wrong for entry in self._before.values())
         contents.trust(entry for entry in self._before.values() if entry.checksum not in self._wrong)
         return contents
 

@@ -17,6 +17,7 @@ from cryoburst.model.plugins import UNFINISHED
 from cryoburst.model.project import stays
 from cryoburst.model.stub import is_remote, parse_stub
 
+COMING = f"{UNFINISHED}pull"  # the folder, beside their names, in which a pull keeps files that are not whole yet
 LOCK = ".relion_lock"  # RELION's own, for as long as its window writes: no other computer must see it
 Identity = tuple[int, int, int, bool]  # size, mtime_ns, inode, owner's x bit
 
@@ -37,6 +38,7 @@ class Found:
         self.stubs: dict[str, str] = {}  # path -> text
         self.folders: set[str] = set()  # those that are empty
         self.left: list[Left] = []
+        self.coming: set[str] = set()  # folders that a pull which was cut left behind
         self.unseen: set[str] = set()  # files and folders that were excluded or can't be looked at
 
     def same(self, other: "Found") -> bool:
@@ -106,6 +108,8 @@ class _Walk:
                 for entry in entries:
                     name = entry.name
                     if name.startswith(UNFINISHED) or name == LOCK:
+                        if name == COMING:
+                            found.coming.add(prefix + name)
                         continue
                     path = prefix + name
                     if exclude is not None and exclude(path):
