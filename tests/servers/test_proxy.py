@@ -15,6 +15,8 @@ import pytest
 from . import Server
 from .proxy import Proxy
 
+pytestmark = pytest.mark.slow
+
 WAIT = 20.0  # s, far more than anything here takes
 BODY = bytes(range(256)) * 40
 
