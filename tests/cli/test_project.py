@@ -15,6 +15,8 @@ from cryoburst.stores.folder import FolderStore
 
 from .home import FOLDER, STACK, STAR, Home
 
+pytestmark = pytest.mark.slow
+
 DIGEST = hashlib.sha256(b"").hexdigest()
 
 

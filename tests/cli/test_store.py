@@ -13,6 +13,8 @@ from cryoburst.stores.folder import FolderStore
 
 from .home import Home
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def lab(home: Home) -> FolderStore:

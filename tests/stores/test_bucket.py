@@ -15,6 +15,8 @@ from cryoburst.stores.objects import ObjectStore
 
 from .canned import Asked, Canned, Said, xml
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def raw(store: ObjectStore) -> Any:

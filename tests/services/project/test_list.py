@@ -12,6 +12,8 @@ from cryoburst.model.errors import Corrupt
 from cryoburst.model.project import FILE, FOLDER, LINK, PROGRAM, Entry, check, cut, decode, encode, stays
 from cryoburst.model.stub import Stub, is_remote, parse_stub, split_remote
 
+pytestmark = pytest.mark.slow
+
 DIGEST = "0123456789abcdef" * 4
 HEX = st.text("0123456789abcdef", min_size=64, max_size=64)
 # Any bytes but a slash and NUL can be in a name; Python sees those that are not UTF-8 as lone surrogates.
