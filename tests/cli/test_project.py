@@ -239,3 +239,9 @@ def test_link_wants_a_bucket(home: Home) -> None:
         done = home.call("project", "link", url, "Raw")
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
+
+
+def test_a_secret_in_an_address_is_never_repeated(home: Home) -> None:
+    said = home.fails("project", "link", "s3://someone:verysecret@bucket/p", "Movies")
+    assert "never holds a secret" in said
+    assert "verysecret" not in said

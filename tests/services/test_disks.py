@@ -37,7 +37,7 @@ def test_store_without_room_for_the_inputs_is_told_and_goes_on_when_there_is(hom
 
 
 def test_store_that_is_full_when_the_outputs_come_keeps_the_machine_until_there_is_room(home: Home, disk: Disk) -> None:
-    use_store(home, disk("store", 700))
+    use_store(home, disk("store", 1300))  # the agent fits, its output does not
     folder = home.job(script=BIG)
     home.submit(folder)
     home.until(lambda run: run["state"] == "RUNNING" and home.boots.exists())
@@ -66,7 +66,7 @@ def test_full_disk_at_home_keeps_the_outputs_in_the_store_until_there_is_room(ho
 
 
 def test_machine_without_room_for_the_inputs_says_so(home: Home, disk: Disk) -> None:
-    home.machines = disk("machines", 700)
+    home.machines = disk("machines", 1600)
     home.environment["CRYOBURST_MACHINES"] = str(home.machines)
     (home.project / "in.bin").write_bytes(b"x" * 900_000)
     folder = home.job(sleep=0)

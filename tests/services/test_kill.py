@@ -171,3 +171,17 @@ def test_a_damaged_database_is_named_and_its_removal_brings_the_list_back(home: 
     assert "delete" in done.stderr
     home.drop_database()
     assert [run["state"] for run in home.runs()] == ["SUCCEEDED"]
+
+
+def test_a_run_whose_transfers_are_paused_can_be_stopped(home: Home) -> None:
+    home.call("pause")
+    folder = home.job()
+    done = home.call("submit", "--job", folder)
+    assert (done.returncode, done.stdout) == (0, "Submitted run 1\n")
+    assert "cryoburst resume" in done.stderr
+    home.until(lambda run: run["state"] == "STAGING_IN")
+    assert home.call("stop", "1", "--wait", seconds=30).stdout == "Run 1 STOPPED\n"
+    assert not home.tokens()
+    home.call("resume")
+    home.submit(home.job(2))
+    assert home.ended(2)["state"] == "SUCCEEDED"

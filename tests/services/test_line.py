@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cryoburst.model.errors import BadInput
-from cryoburst.services.line import open_line, pause_path
+from cryoburst.services.line import open_line
 from cryoburst.services.settings import Settings
 
 
@@ -31,12 +31,12 @@ def test_two_lines_of_a_state_folder_share_the_limit(tmp_path: Path) -> None:
 
 def test_the_pause_of_a_state_folder_holds_its_lines(tmp_path: Path) -> None:
     settings = Settings(tmp_path)
-    pause_path(settings).touch()
+    settings.pause_file.touch()
     line, done = open_line(settings), threading.Event()
     thread = threading.Thread(target=lambda: line.carry(1, done.set))
     thread.start()
     assert not done.wait(0.2)
-    pause_path(settings).unlink()
+    settings.pause_file.unlink()
     assert done.wait(20)
     thread.join()
 

@@ -10,10 +10,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Write or remove the file that every transfer looks for. A second call changes nothing."""
     from cryoburst.services import settings as settings_
-    from cryoburst.services.line import pause_path
 
     settings = settings_.load()
-    file = pause_path(settings)
+    file = settings.pause_file
     if options.command == "resume":
         was = file.exists()
         file.unlink(missing_ok=True)

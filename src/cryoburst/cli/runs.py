@@ -13,7 +13,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the runs, newest last."""
     import time
 
-    from cryoburst.cli.show_values import duration, print_json, progress, size, table
+    from cryoburst.cli.show_values import duration, print_json, progress, size, table, tell_pause
     from cryoburst.services import settings as settings_
     from cryoburst.services import watcher
     from cryoburst.services.ledger import open_ledger
@@ -49,6 +49,8 @@ def run(options: argparse.Namespace) -> int:
         for v in values
     ]
     print(table(head, rows, right=("RUN", "IN", "OUT", "WAIT", "RUN TIME")))
+    if any(not run.state.final for run in runs):
+        tell_pause(settings)
     return 0
 
 

@@ -1,11 +1,15 @@
 """How values look on a terminal: sizes, times, tables. JSON is printed as it is."""
 
 import json
+import sys
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryoburst.model.errors import one_line
+
+if TYPE_CHECKING:
+    from cryoburst.services.settings import Settings
 
 
 def size(count: float) -> str:
@@ -71,3 +75,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence
 def print_json(value: object) -> None:
     """One JSON value on standard output."""
     print(json.dumps(value, indent=2))
+
+
+def tell_pause(settings: "Settings") -> None:
+    """Say on standard error that transfers are paused, when they are: a run that waits for them does not say so."""
+    if settings.pause_file.exists():
+        print("cryoburst: transfers of this computer are paused; cryoburst resume lets them go on", file=sys.stderr)

@@ -37,6 +37,7 @@ def job_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the run, start the watcher, print one line."""
+    from cryoburst.cli.show_values import tell_pause
     from cryoburst.services import settings as settings_
     from cryoburst.services import watcher
     from cryoburst.services.house import open_world
@@ -51,6 +52,7 @@ def run(options: argparse.Namespace) -> int:
     wanted = replace(wishes(options), leave=tuple(options.leave))
     run = submit(world, settings, target(options), Path.cwd(), wanted)
     watcher.ensure(settings)
+    tell_pause(settings)
     if options.wait:
         from cryoburst.cli.wait import follow
 

@@ -81,7 +81,10 @@ def stage_in(world: World, run: Run) -> Run | None:
     if world.ledger.change(run, sizes) is None:
         return None
     sending = _Sending(world, run, places)
-    checksums |= sending.send(store, missing)
+    try:
+        checksums |= sending.send(store, missing)
+    except StopWanted:
+        return None  # the next tick ends the run; what was sent stays in the store
     _send_archive(world, store, run.store)
     now = world.clock()
     rhythm = world.terms.rhythm(metered=store.metered)
@@ -118,6 +121,10 @@ def forget_inputs(world: World, run: Run) -> None:
     world.ledger.forget_objects(run.store, run.store_folder, lost or list(known))
 
 
+class StopWanted(Exception):
+    """The user ended the run while its inputs were on their way."""
+
+
 class _Sending:
     """Sends the files of one run, noting in the row how far it is and in the ledger what the store has."""
 
@@ -126,7 +133,7 @@ class _Sending:
         self._places = places  # what the store has; grows
         self._lock = Lock()
         self._new: dict[str, Place] = {}  # of those, what the ledger was not told yet
-        self._told = world.clock()
+        self._told = self._looked = world.clock()
         self._checksums: dict[str, str] = {}
         self._rows: list[tuple[str, int, int, int, str]] = []
         self._handled = 0  # bytes that are in the store now
@@ -138,7 +145,10 @@ class _Sending:
             return {}
         by_path = {i.path: i for i in inputs}
         folder = f"{self._run.store_folder}/inputs/"
-        sender = Sender(store, folder, self._world.line(), self._places.get, self._keep, self._moved)
+        line = self._world.line()
+        paused = line.paused
+        line.paused = lambda: self._stop_wanted() or paused()  # asked before every transfer, and while all are held
+        sender = Sender(store, folder, line, self._places.get, self._keep, self._moved)
         sources = (Source(i.path, str(i.source), i.size, i.mtime_ns) for i in inputs)
         try:
             unsent = sender.send(sources, lambda sent: self._done(by_path, sent))
@@ -147,6 +157,17 @@ class _Sending:
         if unsent:
             raise _refusal(unsent)
         return self._checksums
+
+    def _stop_wanted(self) -> bool:
+        """False, or ``StopWanted`` when the user has ended the run since. The row is looked at now and then."""
+        with self._lock:
+            if (now := self._world.clock()) - self._looked < TELL:
+                return False
+            self._looked = now
+        row = self._world.ledger.run_by_uid(self._run.uid)
+        if row is not None and row.stop_wanted:
+            raise StopWanted
+        return False
 
     def _keep(self, new: Mapping[str, Place]) -> None:
         with self._lock:

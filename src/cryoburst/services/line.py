@@ -1,15 +1,8 @@
 """Opens the line between this computer and its store, as polite as the settings say. Nobody else makes one."""
 
-from pathlib import Path
-
 from cryoburst.services.settings import Settings
 from cryoburst.transfer import limits
 from cryoburst.transfer.line import Line
-
-
-def pause_path(settings: Settings) -> Path:
-    """While this file is there, no transfer of this computer begins."""
-    return settings.state / "paused"
 
 
 def open_line(settings: Settings) -> Line:
@@ -20,4 +13,4 @@ def open_line(settings: Settings) -> Line:
     """
     rule = limits.parse(settings.bandwidth)
     bandwidth = limits.Bandwidth(rule, limits.SharedTurns(settings.state / "bandwidth")) if rule.spans else None
-    return Line(bandwidth=bandwidth, paused=limits.pause_file(pause_path(settings)), insist=limits.retry())
+    return Line(bandwidth=bandwidth, paused=limits.pause_file(settings.pause_file), insist=limits.retry())

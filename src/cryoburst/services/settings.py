@@ -40,6 +40,11 @@ class Settings:
     bandwidth: str = ""  # for all transfers of this computer, by time of day (transfer/limits.py); empty: no limit
 
     @property
+    def pause_file(self) -> Path:
+        """While this file is there, no transfer of this computer begins."""
+        return self.state / "paused"
+
+    @property
     def limits(self) -> Limits:
         """How patient the engine is."""
         return Limits(
