@@ -2,8 +2,12 @@
 
 import os
 import subprocess
+import time
 
 import pytest
+
+from cryoburst.services import watcher
+from cryoburst.services.settings import load
 
 from .home import FOLDER, MARKED, Home
 
@@ -99,11 +103,15 @@ def test_the_disk_of_the_state_folder_is_full(home: Home) -> None:
         subprocess.run(["mount", "-o", "remount,size=8m", str(home.state)], check=True)
         home.succeeds()
         home.no_machine()
+        end = time.monotonic() + 30
+        while watcher.running(load(home.environment)) is not None:  # what it frees at its end would be room
+            assert time.monotonic() < end
+            time.sleep(0.05)
         subprocess.run(["dd", "if=/dev/zero", f"of={home.state}/full", "bs=4096"], capture_output=True)
-        for name in ("run.out", "run.err"):
+        for name in ("run.out", "run.err", "RELION_JOB_EXIT_SUCCESS"):  # as RELION itself does before it submits
             (home.project / FOLDER / name).unlink()
-        home.fails("submit", SCRIPT)
-        assert (home.project / FOLDER / "RELION_JOB_EXIT_FAILURE").exists()
+        said = home.fails("submit", SCRIPT)
+        assert (home.project / FOLDER / "RELION_JOB_EXIT_FAILURE").exists(), said
         assert not (home.project / FOLDER / "RELION_JOB_EXIT_SUCCESS").exists()
     finally:
         subprocess.run(["umount", "-l", str(home.state)], check=True)

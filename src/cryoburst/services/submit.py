@@ -44,6 +44,9 @@ def submit(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wi
     except BadInput as error:
         _refuse(world, package, target, cwd, error)
         raise
+    except CryoburstError as error:  # the database can't be read
+        refuse_unopened(target, cwd, error)
+        raise
     try:
         perform.choose(world, job, run)
         if _size_of_lists(job) <= QUICK_BYTES:
@@ -60,9 +63,15 @@ def submit(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wi
     if added.uid != run.uid:
         raise _busy(added)  # another submission of this job came between
     run = added
-    world.ledger.event(run.uid, run.submitted, "DRAFT")
+    _note(world, run, "DRAFT")
     _tell_store(world, run)
     return run
+
+
+def _note(world: World, run: Run, text: str) -> None:
+    """Note an event of a run that is written already: no room for that is no reason to say that it was not."""
+    with suppress(CryoburstError):
+        world.ledger.event(run.uid, world.clock(), text)
 
 
 def _tell_store(world: World, run: Run) -> None:
@@ -80,7 +89,7 @@ def _tell_store(world: World, run: Run) -> None:
     writing.join(STORE_WAIT)
     if writing.is_alive() or failed:
         why = failed[0] if failed else "it is slow"
-        world.ledger.event(run.uid, world.clock(), f"the request waits for the store: {why}")
+        _note(world, run, f"the request waits for the store: {why}")
 
 
 def plan(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wishes) -> Planned:
