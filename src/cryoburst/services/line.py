@@ -6,7 +6,7 @@ from cryoburst.transfer.line import Line
 
 
 def open_line(settings: Settings) -> Line:
-    """A line for one process: its limit is shared with the other processes of this state folder, as is a pause.
+    """A line for one transfer: its limit is shared with all others of this state folder, as is a pause.
 
     What the store does not take is tried again three times within 11 s; then the error is the caller's. Raises BadInput
     for a bandwidth that is none. Opens no file yet.

@@ -239,9 +239,7 @@ class _Coming:
 
     def write(self, offset: int, data: memoryview) -> None:
         """Write a verified piece."""
-        while data:
-            done = os.pwrite(self._descriptor, data, offset)
-            data, offset = data[done:], offset + done
+        write_at(self._descriptor, data, offset)
 
     def piece_done(self) -> bool:
         """Note a piece; whether it was the last."""
@@ -259,6 +257,13 @@ class _Coming:
             if os.stat(self.wanted.target).st_size != self.wanted.size:
                 raise
         self._done(self.wanted)
+
+
+def write_at(descriptor: int, data: memoryview, offset: int) -> None:
+    """Write all of the data at an offset of an open file."""
+    while data:
+        done = os.pwrite(descriptor, data, offset)
+        data, offset = data[done:], offset + done
 
 
 def _follows(run: list[Wanted], each: Wanted) -> bool:

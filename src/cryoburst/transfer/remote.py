@@ -4,25 +4,23 @@ The object is read in pieces at once. It counts only when it is in the same stat
 """
 # ruff: noqa: PTH103, PTH104, PTH108, PTH120 - plain strings, as everywhere in transfer
 
-import hashlib
 import os
 from functools import partial
 
 from cryoburst.model.errors import Corrupt, NotThere
 from cryoburst.model.plugins import UNFINISHED, Store, Stored
-from cryoburst.transfer.content import LARGE, PIECE, SMALL, pieces_of
+from cryoburst.transfer.content import PIECE, pieces_of
 from cryoburst.transfer.line import Line
+from cryoburst.transfer.receive import write_at
 
 
-def fetch_object(store: Store, line: Line, found: Stored, target: str) -> str:
-    """Write an object, as ``Store.find`` saw it, to ``target``; its checksum as it was read.
+def fetch_object(store: Store, line: Line, found: Stored, target: str) -> None:
+    """Write an object, as ``Store.find`` saw it, to ``target``: beside it, synced, renamed.
 
-    Verified, synced and renamed as every other file. Raises NotThere, Corrupt when it is in another state now, OSError
-    of this disk, and the store's errors.
+    Raises NotThere, Corrupt when it is in another state now, OSError of this disk, and the store's errors.
     """
     os.makedirs(os.path.dirname(target), exist_ok=True)
     beside = f"{os.path.dirname(target)}/{UNFINISHED}{os.urandom(8).hex()}"
-    digests = [b""] * pieces_of(found.size)
     descriptor = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
 
@@ -31,10 +29,9 @@ def fetch_object(store: Store, line: Line, found: Stored, target: str) -> str:
             size = min(PIECE, found.size - offset)
             with line.room(size):
                 data = line.carry(size, lambda: store.get_range(found.key, offset, size)) if size else b""
-                digests[number] = hashlib.sha256(data).digest()
-                _write(descriptor, memoryview(data), offset)
+                write_at(descriptor, memoryview(data), offset)
 
-        line.each(partial(piece, number) for number in range(len(digests)))
+        line.each(partial(piece, number) for number in range(pieces_of(found.size)))
         now = line.carry(0, lambda: store.find(found.key))
         if now is None:
             raise NotThere("the object is no longer in the bucket", where=found.key)
@@ -49,12 +46,3 @@ def fetch_object(store: Store, line: Line, found: Stored, target: str) -> str:
         raise
     finally:
         os.close(descriptor)
-    if len(digests) == 1:
-        return SMALL + digests[0].hex()
-    return LARGE + hashlib.sha256(b"".join(digests)).hexdigest()
-
-
-def _write(descriptor: int, data: memoryview, offset: int) -> None:
-    while data:
-        done = os.pwrite(descriptor, data, offset)
-        data, offset = data[done:], offset + done
