@@ -228,7 +228,7 @@ def ours() -> Tool:
         return [OURS, "project", "push", str(files), "--store", there.url()]
 
     def clone(there: There, files: Path, back: Path) -> list[str]:
-        from cryoburst.model.run import project_id
+        from cryoburst.model.project import project_id
 
         return [OURS, "project", "clone", there.url(f"/{project_id(str(files))}"), str(back), "--all"]
 

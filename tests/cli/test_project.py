@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cryoburst.model import documents
-from cryoburst.model.project import FILE, LINK, Entry, Head, encode
+from cryoburst.model.documents import Head
+from cryoburst.model.project import FILE, LINK, Entry, encode
 from cryoburst.stores.folder import FolderStore
 
 from .home import FOLDER, STACK, STAR, Home

@@ -13,7 +13,8 @@ from cryoburst.database.connect import Connection, DatabaseError, hide_password
 from cryoburst.database.ledger import Ledger
 from cryoburst.model.documents import Place
 from cryoburst.model.errors import BadInput, NotThere
-from cryoburst.model.run import Machine, Run, project_id
+from cryoburst.model.project import project_id
+from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState, RunState
 
 RUN = Run(

@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 
 from cryoburst.model import documents, project
 from cryoburst.model.buffers import Buffer
-from cryoburst.model.documents import Closed, Heartbeat, Request, Spec, SpecInput
+from cryoburst.model.documents import Closed, Head, Heartbeat, Request, Spec, SpecInput
 from cryoburst.model.errors import BadInput, Corrupt, NotThere, StoreUnavailable
 from cryoburst.model.plugins import Finding, Polled, Stored
-from cryoburst.model.project import Entry, Head
+from cryoburst.model.project import Entry
 from cryoburst.services import gc, removal
 from cryoburst.services.evidence import Evidence
 from cryoburst.services.gc import DAY

@@ -8,7 +8,8 @@ import pytest
 
 from cryoburst.model.errors import BadInput, NotThere
 from cryoburst.services import stores
-from cryoburst.services.settings import Settings, default_store
+from cryoburst.services.places import default_store
+from cryoburst.services.settings import Settings
 from cryoburst.stores import open_store
 from cryoburst.stores.folder import FolderStore
 

@@ -186,7 +186,7 @@ def test_no_credential_on_a_machine_without_boto3(nobody: None, monkeypatch: pyt
         return Said(403, b"no role")
 
     server = Canned(imds)
-    monkeypatch.setattr(credentials, "find_spec", lambda name: None)
+    monkeypatch.setattr(credentials, "_installed", lambda *_: False)
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", server.url)
     with pytest.raises(StoreRefused, match="no credential was found"):
         ObjectStore("s3://bucket?endpoint=http://127.0.0.1:1").get("a")
@@ -205,7 +205,7 @@ def test_the_role_of_a_machine_without_boto3(nobody: None, monkeypatch: pytest.M
         return Said(200, b"data", {"ETag": '"e"', "Last-Modified": "Wed, 21 Oct 2015 07:28:00 GMT"})
 
     server = Canned(answer)
-    monkeypatch.setattr(credentials, "find_spec", lambda name: None)
+    monkeypatch.setattr(credentials, "_installed", lambda *_: False)
     monkeypatch.setenv("AWS_METADATA_ENDPOINT", server.url)
     assert ObjectStore(f"s3://bucket?endpoint={server.url}").get("a") == b"data"
     assert server.asked[-1].headers["x-amz-security-token"] == "roles-token"
@@ -219,7 +219,7 @@ def test_the_credential_in_the_environment_of_a_machine(
 ) -> None:
     """With or without boto3 of the machine's own, and whatever profile the address names."""
     if not found:
-        monkeypatch.setattr(credentials, "find_spec", lambda name: None)
+        monkeypatch.setattr(credentials, "_installed", lambda *_: False)
     monkeypatch.setenv("AWS_SESSION_TOKEN", "short-lived")
     server = Canned(lambda request: Said(200, b"data", {"ETag": '"e"'}))
     assert ObjectStore(f"s3://bucket?endpoint={server.url}&profile=lab&region=x-1").get("a") == b"data"

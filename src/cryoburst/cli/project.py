@@ -17,7 +17,7 @@ UNDONE = 3  # exit code when something was not carried; each is named
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst project``."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", prog=parser.prog)
 
     push = verbs.add_parser("push", help="send what changed here, and note in the store what the project consists of")
     _project_argument(push)
@@ -118,11 +118,11 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _open(options: argparse.Namespace) -> "Project":
-    from cryoburst.services import settings as settings_
+    from cryoburst.services.places import state_folder
     from cryoburst.services.project.opened import open_project
 
     given: Path | None = options.project
-    return open_project(settings_.load(), given or Path.cwd(), getattr(options, "store", ""), search=given is None)
+    return open_project(state_folder(), given or Path.cwd(), getattr(options, "store", ""), search=given is None)
 
 
 def _push(options: argparse.Namespace) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst relion``."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="setup")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="setup", prog=parser.prog)
     setup = verbs.add_parser("setup", help="write the submission template and print the lines for your shell")
     setup.add_argument(
         "--template",

@@ -24,7 +24,7 @@ def print_keys(objects: Iterable[Stored], *, as_json: bool) -> None:
     between = "[\n "
     for found in objects:
         if as_json:
-            print(between + json.dumps(asdict(found)), end="")
+            print(between + json.dumps(found._asdict()), end="")
             between = ",\n "
         else:
             print(f"{found.size:>14}  {moment(found.modified)}  {one_line(found.key)}")

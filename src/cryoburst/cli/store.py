@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst store``."""
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB", prog=parser.prog)
 
     def verb(name: str, summary: str, *, store: bool = True, json: bool = True) -> argparse.ArgumentParser:
         made = verbs.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")

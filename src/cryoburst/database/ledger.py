@@ -10,7 +10,8 @@ from typing import Any
 from cryoburst.database.connect import Connection, Row, migrate
 from cryoburst.model.documents import Place
 from cryoburst.model.errors import NotThere
-from cryoburst.model.run import Event, Machine, Run, project_id
+from cryoburst.model.project import project_id
+from cryoburst.model.run import Event, Machine, Run
 from cryoburst.model.states import MachineState, RunState, check_machine, check_run
 
 _RUN = [f.name for f in fields(Run)]

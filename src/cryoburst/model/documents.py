@@ -1,6 +1,6 @@
 """The JSON documents in the store, mostly under ``<project>/<job>/<run>/<attempt>/``: one definition for both sides.
 
-Home writes requests, spec.json and stop.json; the agent writes the rest; no document has two writers. A document
+Home writes requests, heads, spec.json and stop.json; the agent writes the rest; no document has two writers. A document
 with an unknown or missing field is refused, so that an agent of another version is found at once.
 """
 
@@ -194,6 +194,28 @@ class Stop:
     time: float
     why: str
     format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Head:
+    """projects/<folder>/<generation>-<uid>.json: one push. It is written after all that it names."""
+
+    generation: int
+    uid: str
+    before: str  # the name of the head that it replaced; empty for the first
+    time: float
+    host: str
+    owner: str
+    project: str  # absolute path where it was pushed from
+    files: int
+    bytes: int
+    parts: list[str]  # keys
+    format: int = FORMAT
+
+    @property
+    def name(self) -> str:
+        """How the head's object is called: names sort as generations do."""
+        return f"{self.generation:08d}-{self.uid}"
 
 
 def dump(document: object) -> bytes:

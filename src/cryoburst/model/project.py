@@ -1,6 +1,6 @@
 """A project's list in a store: what ``cryoburst project push`` writes and ``clone`` reads. Pure.
 
-    projects/<folder>/<generation>-<uid>.json     a ``Head``; the newest is the project as it was last pushed
+    projects/<folder>/<generation>-<uid>.json     a ``documents.Head``; the newest is the project as it was last pushed
     <folder>/project/<sha256>                     its parts: the entries, in the order of their paths
 
 A part is a JSON object, compressed by zlib, of lists with one value for each entry: ``paths``, ``kinds``, ``sizes``,
@@ -11,19 +11,19 @@ they are. A name that is not UTF-8 stands in it with a lone surrogate for each o
 Whoever writes a list may be somebody else: nothing that it says leads out of the project's folder (``check``).
 """
 
+import hashlib
 import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
-from cryoburst.model.documents import FORMAT
 from cryoburst.model.errors import Corrupt
-from cryoburst.model.plugins import UNFINISHED
+from cryoburst.model.store import UNFINISHED
 from cryoburst.model.stub import is_remote
 
 FILE, PROGRAM, LINK, FOLDER = "f", "x", "l", "d"  # PROGRAM is a file with its owner's x bit, FOLDER one that is empty
+FORMAT = 1  # of a part; raised when a column changes its meaning
 CUT, MOST = 0x3FFF, 0x10000  # entries in a part: 16,384 on average, 65,536 at most
 BOMB = 512 * 2**20  # bytes that a part may unfold to
 
@@ -54,26 +54,11 @@ class Entry(NamedTuple):
         )
 
 
-@dataclass(frozen=True)
-class Head:
-    """projects/<folder>/<generation>-<uid>.json: one push. It is written after all that it names."""
-
-    generation: int
-    uid: str
-    before: str  # the name of the head that it replaced; empty for the first
-    time: float
-    host: str
-    owner: str
-    project: str  # absolute path where it was pushed from
-    files: int
-    bytes: int
-    parts: list[str]  # keys
-    format: int = FORMAT
-
-    @property
-    def name(self) -> str:
-        """How the head's object is called: names sort as generations do."""
-        return f"{self.generation:08d}-{self.uid}"
+def project_id(project: str) -> str:
+    """The project's folder in the store: its own name for people, and a digest of its path so that two don't meet."""
+    name = project.rstrip("/").rsplit("/", 1)[-1]
+    readable = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in name)[:40] or "project"
+    return f"{readable}-{hashlib.sha256(project.encode('utf-8', 'surrogateescape')).hexdigest()[:10]}"
 
 
 def cut(entries: Mapping[str, Entry]) -> Iterator[list[tuple[str, Entry]]]:

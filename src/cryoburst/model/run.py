@@ -1,8 +1,8 @@
 """The rows of the ledger as frozen values: a run, its machines and its events. Times are seconds since the epoch."""
 
-import hashlib
 from dataclasses import dataclass
 
+from cryoburst.model.project import project_id
 from cryoburst.model.states import MachineState, RunState
 
 
@@ -97,10 +97,3 @@ class Event:
     run: str
     time: float
     text: str
-
-
-def project_id(project: str) -> str:
-    """The project's folder in the store: its own name for people, and a digest of its path so that two don't meet."""
-    name = project.rstrip("/").rsplit("/", 1)[-1]
-    readable = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "_" for c in name)[:40] or "project"
-    return f"{readable}-{hashlib.sha256(project.encode('utf-8', 'surrogateescape')).hexdigest()[:10]}"

@@ -8,7 +8,7 @@ listed, and opening them fails.
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import unquote
 
 _STUB = re.compile(r"cryoburst://(sha256(?:-16m)?:[0-9a-f]{64})/(0|[1-9][0-9]{0,17})")
@@ -16,8 +16,7 @@ _BUCKET = r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}"
 _REMOTE = re.compile(rf"((?:s3|gs)://{_BUCKET}|az://{_BUCKET}/{_BUCKET})/([^\0?]*[^/\0?])(\?[^\0]*)?")
 
 
-@dataclass(frozen=True)
-class Stub:
+class Stub(NamedTuple):
     """A content that is in a store: its checksum and its size in bytes."""
 
     checksum: str

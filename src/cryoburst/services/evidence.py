@@ -13,10 +13,9 @@ from itertools import groupby
 from typing import TypeVar, cast
 
 from cryoburst.model import documents, project
-from cryoburst.model.documents import Closed, Heartbeat, Place, Request, Spec
+from cryoburst.model.documents import Closed, Head, Heartbeat, Place, Request, Spec
 from cryoburst.model.errors import Corrupt, NotThere
 from cryoburst.model.plugins import Clock, Store, Stored
-from cryoburst.model.project import Head
 from cryoburst.model.run import Run
 from cryoburst.model.states import RunState
 from cryoburst.services import layout

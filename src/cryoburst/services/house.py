@@ -14,8 +14,9 @@ from cryoburst.engine.world import World
 from cryoburst.model.errors import BadInput, StoreError
 from cryoburst.model.plugins import Package, Provider
 from cryoburst.services.line import open_line
+from cryoburst.services.places import default_store
 from cryoburst.services.recover import recover
-from cryoburst.services.settings import Settings, default_store
+from cryoburst.services.settings import Settings
 from cryoburst.services.stores import known_stores
 from cryoburst.stores import open_store
 from cryoburst.stores.folder import FolderStore

@@ -14,6 +14,7 @@ from typing import TypeGuard
 
 from cryoburst.model.errors import BadInput
 from cryoburst.model.patience import METERED, Limits, Rhythm, Terms
+from cryoburst.services.places import config_folder, default_store, state_folder
 
 
 @dataclass(frozen=True)
@@ -70,23 +71,14 @@ class Settings:
 
 def load(environment: Mapping[str, str] = os.environ) -> Settings:
     """The settings in force. Raises BadInput naming the key that is unknown or has a wrong value."""
-    home = Path(environment.get("HOME", "~")).expanduser()
-    state = Path(
-        environment.get("CRYOBURST_STATE")
-        or Path(environment.get("XDG_STATE_HOME") or home / ".local/state") / "cryoburst"
-    ).absolute()
-    file = Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "cryoburst/config.toml"
+    state = state_folder(environment)
+    file = config_folder(environment) / "config.toml"
     values = _read(file) | _from_environment(environment)
     values.setdefault("database", f"sqlite://{state / 'cryoburst.db'}")
     values.setdefault("store", default_store(state))
     values.setdefault("owner", f"{_user()}@{socket.gethostname()}")
     values.setdefault("machines", state / "machines")
     return Settings(state=state, **values)  # type: ignore[arg-type] - each was checked by _value
-
-
-def default_store(state: Path) -> str:
-    """The store that needs no setting: a folder in the state folder."""
-    return (state / "store").as_uri()
 
 
 def _user() -> str:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, cast
 
 from cryoburst.model.errors import BadInput, CryoburstError, NotThere
 from cryoburst.model.plugins import UNFINISHED, Finding, Store
-from cryoburst.services.settings import Settings, default_store
+from cryoburst.services.places import config_folder, default_store
+from cryoburst.services.settings import Settings
 
 if TYPE_CHECKING:
     from cryoburst.stores.bucket import Bucket
@@ -34,8 +35,7 @@ class Names:
 
 def names_path(environment: Mapping[str, str] = os.environ) -> Path:
     """Where the names are: beside the settings."""
-    home = Path(environment.get("HOME", "~")).expanduser()
-    return Path(environment.get("XDG_CONFIG_HOME") or home / ".config") / "cryoburst/stores.json"
+    return config_folder(environment) / "stores.json"
 
 
 def store_url(settings: Settings, name_or_url: str = "", environment: Mapping[str, str] = os.environ) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import cast
 
 from cryoburst.model.errors import BadInput
-from cryoburst.model.plugins import Store
+from cryoburst.model.store import Store
 from cryoburst.stores.folder import FolderStore
 
 __all__ = ["open_store", "own_credential"]

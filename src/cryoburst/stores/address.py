@@ -9,7 +9,7 @@ is refused, and no message here repeats it.
 """
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from cryoburst.model.errors import BadInput
@@ -29,8 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{1,254}")
 _EXAMPLE = {"s3": "s3://bucket/prefix", "gs": "gs://bucket/prefix", "az": "az://account/container/prefix"}
 
 
-@dataclass(frozen=True)
-class Address:
+class Address(NamedTuple):
     """Where a store is, and how its server wants to be spoken to. An empty option is the cloud's own default."""
 
     kind: str  # s3, gs, az

@@ -7,8 +7,9 @@ No request is unsigned, and none is retried for longer than a few seconds: the c
 """
 
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
 from datetime import timedelta
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from cryoburst.model.errors import StoreRefused
@@ -26,13 +27,36 @@ CONNECT, SILENT, WHOLE = 10, 30, 300  # s: to connect, without a byte of an answ
 RETRIES = 2
 
 
-@dataclass(frozen=True)
 class Clients:
-    """The same bucket three times; see above."""
+    """The same bucket three times; see above. Each is made when it is first used: that reads all of the computer's
+    certificates. Raises ``StoreRefused`` where one can't be made."""
 
-    small: "Client"  # all but large writes; deletes objects one at a time
-    large: "Client"  # writes of megabytes
-    bulk: "Client"  # deletes a thousand objects at a time
+    def __init__(self, address: Address, make: "Callable[[int, bool], Client]") -> None:
+        self._name, self._make = address.name, make
+
+    @cached_property
+    def small(self) -> "Client":
+        """All but large writes; deletes objects one at a time."""
+        return self._made(SILENT)
+
+    @cached_property
+    def large(self) -> "Client":
+        """Writes of megabytes."""
+        return self._made(WHOLE)
+
+    @cached_property
+    def bulk(self) -> "Client":
+        """Deletes a thousand objects at a time."""
+        return self._made(WHOLE, bulk=True)
+
+    def _made(self, silent: int, *, bulk: bool = False) -> "Client":
+        from obstore.exceptions import BaseError
+
+        try:
+            return self._make(silent, bulk)
+        except (BaseError, ValueError) as error:
+            said = str(error).partition("\n")[0]
+            raise StoreRefused(f"the store can't be opened: {said[:200]}", where=self._name) from None
 
 
 def endpoint(address: Address) -> str:
@@ -44,16 +68,10 @@ def endpoint(address: Address) -> str:
 
 def connect(address: Address) -> Clients:
     """The clients of a bucket. Asks the credential chain, not the bucket. ``StoreRefused`` without a credential."""
-    from obstore.exceptions import BaseError
-
-    try:
-        return _OPEN[address.kind](address)
-    except (BaseError, ValueError) as error:
-        said = str(error).partition("\n")[0]
-        raise StoreRefused(f"the store can't be opened: {said[:200]}", where=address.name) from None
+    return Clients(address, _MAKER[address.kind](address))
 
 
-def _s3(address: Address) -> Clients:
+def _s3(address: Address) -> "Callable[[int, bool], S3Store]":
     from obstore.store import S3Store
 
     server, scheme = endpoint(address), ""
@@ -71,7 +89,7 @@ def _s3(address: Address) -> Clients:
         config["endpoint"] = server
     provider = credentials.s3(address)
 
-    def opened(silent: int, *, bulk: bool = False) -> S3Store:
+    def make(silent: int, bulk: bool) -> S3Store:
         return S3Store(
             address.bucket,
             config={**config, "disable_bulk_delete": not bulk},
@@ -80,50 +98,40 @@ def _s3(address: Address) -> Clients:
             credential_provider=provider,
         )
 
-    return Clients(opened(SILENT), opened(WHOLE), opened(WHOLE, bulk=True))
+    return make
 
 
-def _gs(address: Address) -> Clients:
+def _gs(address: Address) -> "Callable[[int, bool], GCSStore]":
     from obstore.store import GCSStore
 
     config: GCSConfig = {"base_url": address.endpoint} if address.endpoint else {}
     provider = credentials.google(address)
-
-    def opened(silent: int) -> GCSStore:
-        return GCSStore(
-            address.bucket,
-            config=config,
-            client_options=_options(address.endpoint, silent),
-            retry_config=_retries(),
-            credential_provider=provider,
-        )
-
-    small = opened(SILENT)
-    return Clients(small, opened(WHOLE), small)
+    return lambda silent, _: GCSStore(
+        address.bucket,
+        config=config,
+        client_options=_options(address.endpoint, silent),
+        retry_config=_retries(),
+        credential_provider=provider,
+    )
 
 
-def _az(address: Address) -> Clients:
+def _az(address: Address) -> "Callable[[int, bool], AzureStore]":
     from obstore.store import AzureStore
 
     config: AzureConfig = {"account_name": address.account}
     if address.endpoint:
         config["endpoint"] = address.endpoint
     provider = credentials.azure(address)
-
-    def opened(silent: int) -> AzureStore:
-        return AzureStore(
-            address.bucket,
-            config=config,
-            client_options=_options(address.endpoint, silent),
-            retry_config=_retries(),
-            credential_provider=provider,
-        )
-
-    small = opened(SILENT)
-    return Clients(small, opened(WHOLE), small)
+    return lambda silent, _: AzureStore(
+        address.bucket,
+        config=config,
+        client_options=_options(address.endpoint, silent),
+        retry_config=_retries(),
+        credential_provider=provider,
+    )
 
 
-_OPEN = {"s3": _s3, "gs": _gs, "az": _az}
+_MAKER = {"s3": _s3, "gs": _gs, "az": _az}
 
 
 def _options(server: str, silent: int) -> "ClientConfig":

@@ -6,12 +6,10 @@ is imported before a store is used, and no secret is ever kept in a message, a l
 """
 
 import json
-import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Protocol, TypeVar, cast
 
 from cryoburst.model.errors import StoreError, StoreRefused, StoreUnavailable
@@ -78,8 +76,10 @@ class Session(Protocol):
 
 def session(address: Address) -> Session:
     """botocore's session for this address. ``StoreRefused`` without botocore, or without the profile."""
-    if find_spec("botocore") is None:
+    if not _installed("botocore"):
         raise StoreRefused("this needs boto3", where=address.name, advice="pip install boto3")
+    import logging
+
     import botocore.session  # pyright: ignore[reportMissingTypeStubs]
 
     # At level DEBUG botocore logs the server's whole answers: those of STS are credentials. Its warnings say, with a
@@ -103,7 +103,7 @@ def s3(address: Address) -> "Callable[[], S3Credential] | None":
     ``StoreRefused`` when botocore's chain has none.
     """
     own = {"AWS_ACCESS_KEY_ID", "AWS_SKIP_SIGNATURE"} & os.environ.keys()  # comes first in botocore's chain, too
-    if (own and not address.profile) or find_spec("botocore") is None:
+    if (own and not address.profile) or not _installed("botocore"):
         return None
     chain = session(address)
 
@@ -163,7 +163,7 @@ def azure(address: Address) -> "AzureCredentialProvider | None":
 def region(address: Address) -> str:
     """The region that requests are signed for: the address's, the environment's, the profile's, or us-east-1."""
     said = address.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
-    if not said and not address.endpoint and find_spec("botocore") is not None:
+    if not said and not address.endpoint and _installed("botocore"):
         said = session(address).get_config_variable("region")
     return str(said or "us-east-1")
 
@@ -313,6 +313,8 @@ def _literal(text: str) -> str:
 
 
 def _installed(*modules: str) -> bool:
+    from importlib.util import find_spec
+
     try:
         return all(find_spec(module) is not None for module in modules)
     except ModuleNotFoundError:  # the package around the module

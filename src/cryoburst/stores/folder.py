@@ -15,12 +15,16 @@ import stat as modes
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from cryoburst.model.buffers import Buffer
 from cryoburst.model.errors import BadInput, Corrupt, NotThere, StoreError, StoreFull, StoreUnavailable
-from cryoburst.model.plugins import UNFINISHED, Clock, Finding, Polled, Stored
+from cryoburst.model.store import UNFINISHED, Polled, Stored
 from cryoburst.stores.keys import check_key, check_prefix
+
+if TYPE_CHECKING:
+    from cryoburst.model.plugins import Clock, Finding
 
 HIDDEN = UNFINISHED  # files being written, and the root's sign; no key may have a part like this
 SIGN = f"{HIDDEN}store"
@@ -39,7 +43,7 @@ class FolderStore:
 
     metered = False
 
-    def __init__(self, url: str, clock: Clock = time.time) -> None:
+    def __init__(self, url: str, clock: "Clock" = time.time) -> None:
         path = unquote(url.removeprefix("file://"))
         if not url.startswith("file:///") or "\0" in path or ".." in path.split("/"):
             raise BadInput("not the address of a folder", where=url, advice="write it like file:///data/store")
@@ -140,7 +144,7 @@ class FolderStore:
         for folder in folders:
             self._prune(folder)
 
-    def probe(self) -> list[Finding]:
+    def probe(self) -> "list[Finding]":
         """See ``Store.probe``."""
         from cryoburst.stores import probe  # never needed on a machine
 

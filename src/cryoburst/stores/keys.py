@@ -8,7 +8,7 @@ bytes (the longest name that a file may have).
 import os
 
 from cryoburst.model.errors import BadInput
-from cryoburst.model.plugins import UNFINISHED
+from cryoburst.model.store import UNFINISHED
 
 __all__ = ["check_key", "check_prefix"]
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from cryoburst.model.buffers import Buffer
 from cryoburst.model.errors import BadInput, Corrupt, NotThere, StoreRefused, StoreUnavailable
-from cryoburst.model.plugins import Finding, Polled, Stored
+from cryoburst.model.store import Polled, Stored
 from cryoburst.stores import clients, credentials
 from cryoburst.stores.address import metered, parse
 from cryoburst.stores.keys import check_key, check_prefix
@@ -21,6 +21,8 @@ from cryoburst.stores.refusals import Forbidden, answer, refusal
 
 if TYPE_CHECKING:
     from obstore import GetOptions, ObjectMeta
+
+    from cryoburst.model.plugins import Finding
 
 __all__ = ["ObjectStore"]
 
@@ -148,7 +150,7 @@ class ObjectStore:
             except NotThere:
                 continue
 
-    def probe(self) -> Sequence[Finding]:
+    def probe(self) -> "Sequence[Finding]":
         """See ``Store.probe``."""
         from cryoburst.stores import probe
 

@@ -7,7 +7,7 @@ address and the dump stay behind, because a signature may be in them.
 
 import os
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from cryoburst.model.errors import BadInput, Corrupt, NotThere, StoreError, StoreFull, StoreRefused, StoreUnavailable
 
@@ -27,8 +27,7 @@ class Forbidden(StoreRefused):
     """The credential does not allow this one request; it is not wrong as a whole."""
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What a server said, or why it did not: HTTP status (0 without an answer), its own code, one line of words."""
 
     status: int

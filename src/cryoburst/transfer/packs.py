@@ -4,7 +4,7 @@ import struct
 from collections.abc import Mapping
 
 from cryoburst.model.documents import Place
-from cryoburst.model.plugins import Store
+from cryoburst.model.store import Store
 from cryoburst.transfer.content import DIGEST, LARGE, SMALL
 
 MAGIC = b"cryoburst pack 1"

@@ -15,7 +15,7 @@ from functools import cache
 
 from cryoburst.model.documents import Place
 from cryoburst.model.errors import Corrupt, NotThere
-from cryoburst.model.plugins import UNFINISHED, Store
+from cryoburst.model.store import UNFINISHED, Store
 from cryoburst.transfer.content import DIGEST, PACKED, PIECE, SMALL, blob_key, digest_of, is_hole, pieces_of, zeros
 from cryoburst.transfer.line import Line
 

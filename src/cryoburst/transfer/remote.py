@@ -8,7 +8,7 @@ import os
 from functools import partial
 
 from cryoburst.model.errors import Corrupt, NotThere
-from cryoburst.model.plugins import UNFINISHED, Store, Stored
+from cryoburst.model.store import UNFINISHED, Store, Stored
 from cryoburst.transfer.content import PIECE, pieces_of
 from cryoburst.transfer.line import Line
 from cryoburst.transfer.receive import write_at

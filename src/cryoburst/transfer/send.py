@@ -16,7 +16,7 @@ from functools import partial
 
 from cryoburst.model.buffers import Buffer
 from cryoburst.model.documents import Place
-from cryoburst.model.plugins import Store
+from cryoburst.model.store import Store
 from cryoburst.transfer.content import LARGE, PACKED, PIECE, SMALL, blob_key, is_hole, pieces_of, zeros
 from cryoburst.transfer.line import Line
 from cryoburst.transfer.packs import pack_table, table_size

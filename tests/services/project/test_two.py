@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from cryoburst.model.buffers import Buffer
-from cryoburst.model.project import Head
+from cryoburst.model.documents import Head
 from cryoburst.services.project import heads
 from cryoburst.stores.folder import FolderStore
 

@@ -15,8 +15,8 @@ from contextlib import AbstractContextManager, suppress
 from typing import TYPE_CHECKING
 
 from cryoburst.model.errors import CryoburstError
-from cryoburst.model.plugins import UNFINISHED
 from cryoburst.model.project import FOLDER, LINK, PROGRAM, Entry
+from cryoburst.model.store import UNFINISHED
 from cryoburst.model.stub import Stub, parse_stub
 from cryoburst.services.project.opened import Project
 from cryoburst.services.project.walk import COMING, Found, Identity, Left

@@ -18,9 +18,8 @@ from pathlib import Path
 from typing import Any
 
 from cryoburst.model.errors import BadInput, Corrupt
-from cryoburst.model.plugins import UNFINISHED
-from cryoburst.model.project import Entry, cut, decode, encode
-from cryoburst.model.run import project_id
+from cryoburst.model.project import Entry, cut, decode, encode, project_id
+from cryoburst.model.store import UNFINISHED
 from cryoburst.services.project.walk import Found
 
 FORMAT = 1

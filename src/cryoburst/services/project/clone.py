@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
+from cryoburst.model.documents import Head
 from cryoburst.model.errors import BadInput, NotThere, StoreError
-from cryoburst.model.project import Head
 from cryoburst.services.project import heads
 from cryoburst.services.project.base import Base
 from cryoburst.services.project.opened import Outcome, Project, utf8
@@ -43,7 +43,7 @@ def clone(
     empty = not os.path.lexists(real) or (Path(real).is_dir() and not any(Path(real).iterdir()))
     if not empty and (base.store, base.folder, base.head) != (url, name, ""):
         raise BadInput("a clone needs a new or an empty folder", where=str(folder))
-    project = Project(settings, real, url, name, base)
+    project = Project(real, url, name, base)
     if not heads.newest(project.store, name):
         raise NotThere("there is no such project in the store", where=f"{name} in {url}", advice=_known(url))
     Path(real).mkdir(parents=True, exist_ok=True)

@@ -15,7 +15,7 @@ from cryoburst.transfer.content import DIGEST, LARGE, PIECE, SMALL, blob_key, di
 from cryoburst.transfer.packs import contents_of
 
 if TYPE_CHECKING:
-    from cryoburst.model.plugins import Store
+    from cryoburst.model.store import Store
 
 TELL = 0.3  # s between two notes in the ledger of what was sent
 

@@ -8,12 +8,14 @@ for that than to list what was written (all of them do: S3 since 2020).
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-from cryoburst.model import documents
 from cryoburst.model.errors import BadInput, Corrupt, StoreError
-from cryoburst.model.plugins import Store
-from cryoburst.model.project import Entry, Head, check, cut, decode, encode
+
+if TYPE_CHECKING:
+    from cryoburst.model.documents import Head
+    from cryoburst.model.project import Entry
+    from cryoburst.model.store import Store
 
 ROOT = "projects/"
 PARALLEL = 4  # parts at once
@@ -25,7 +27,7 @@ class Overtaken(BadInput):
     """Somebody else pushed since this project was last in step."""
 
 
-def names(store: Store, folder: str) -> list[str]:
+def names(store: "Store", folder: str) -> list[str]:
     """The heads of a project, oldest first, at the price of one small request. Raises the store's error."""
     prefix = f"{ROOT}{folder}/"
     found = [(_name(entry.key, prefix), entry.modified) for entry in store.list(prefix)]
@@ -34,18 +36,21 @@ def names(store: Store, folder: str) -> list[str]:
     return [name for _, _, name in generations]
 
 
-def newest(store: Store, folder: str) -> str:
+def newest(store: "Store", folder: str) -> str:
     """The name of the newest head; empty when there is none."""
     return (names(store, folder) or [""])[-1]
 
 
-def folders(store: Store) -> list[str]:
+def folders(store: "Store") -> list[str]:
     """The folders of the projects that a store has. Raises the store's error."""
     return sorted({entry.key.removeprefix(ROOT).partition("/")[0] for entry in store.list(ROOT)})
 
 
-def read_head(store: Store, folder: str, name: str) -> Head:
+def read_head(store: "Store", folder: str, name: str) -> "Head":
     """A head. Raises ``Corrupt`` when it is none, or not there any more."""
+    from cryoburst.model import documents
+    from cryoburst.model.documents import Head
+
     key = f"{ROOT}{folder}/{name}.json"
     data = store.get(key)
     if data is None:
@@ -57,10 +62,13 @@ def read_head(store: Store, folder: str, name: str) -> Head:
     return head
 
 
-def read(store: Store, folder: str, head: Head) -> dict[str, Entry]:
+def read(store: "Store", folder: str, head: "Head") -> "dict[str, Entry]":
     """All entries of a list, checked: none leads out of the project. Raises ``Corrupt``, and the store's error."""
+    from concurrent.futures import ThreadPoolExecutor
 
-    def part(key: str) -> dict[str, Entry]:
+    from cryoburst.model.project import check, decode
+
+    def part(key: str) -> "dict[str, Entry]":
         data = store.get(key)
         if data is None or hashlib.sha256(data).hexdigest() != key.rpartition("/")[2]:
             what = "missing" if data is None else "damaged"
@@ -79,8 +87,10 @@ def read(store: Store, folder: str, head: Head) -> dict[str, Entry]:
     return entries
 
 
-def write_parts(store: Store, folder: str, entries: Mapping[str, Entry], before: Sequence[str]) -> list[str]:
+def write_parts(store: "Store", folder: str, entries: "Mapping[str, Entry]", before: Sequence[str]) -> list[str]:
     """Put the parts of a list that the one before doesn't have; the keys of all."""
+    from cryoburst.model.project import cut, encode
+
     keys: list[str] = []
     there = set(before)
     for part in cut(entries):
@@ -92,8 +102,10 @@ def write_parts(store: Store, folder: str, entries: Mapping[str, Entry], before:
     return keys
 
 
-def commit(store: Store, folder: str, head: Head) -> None:
+def commit(store: "Store", folder: str, head: "Head") -> None:
     """Make a head the newest, unless another than ``head.before`` is by now: ``Overtaken``. Its parts are there."""
+    from cryoburst.model import documents
+
     if newest(store, folder) != head.before:
         raise overtaken(store, folder)
     key = f"{ROOT}{folder}/{head.name}.json"
@@ -105,7 +117,7 @@ def commit(store: Store, folder: str, head: Head) -> None:
     _forget(store, folder)
 
 
-def _forget(store: Store, folder: str) -> None:
+def _forget(store: "Store", folder: str) -> None:
     """Take away heads that are older than the one before, and parts that no head names. Leaves them where it can't."""
     try:
         there = names(store, folder)
@@ -121,7 +133,7 @@ def _forget(store: Store, folder: str) -> None:
         return
 
 
-def overtaken(store: Store, folder: str, name: str = "") -> Overtaken:
+def overtaken(store: "Store", folder: str, name: str = "") -> Overtaken:
     """The error that says who pushed."""
     import time
 

@@ -27,7 +27,8 @@ def link(url: str, folder: Path) -> Outcome:
         open_store(url)  # says better what is wrong with it, and never repeats a secret
         raise BadInput("not the address of a bucket and a prefix", advice="write it like s3://bucket/movies/")
     store = open_store(url)
-    outcome = Outcome(str(folder), url, "", {"linked": 0, "already": 0, "bytes": 0})
+    outcome = Outcome(str(folder), url, "")
+    outcome.counts = {"linked": 0, "already": 0, "bytes": 0}
     found = False
     for entry in store.list(""):
         found = True

@@ -2,38 +2,44 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cryoburst.model.errors import BadInput
-from cryoburst.model.plugins import Store
-from cryoburst.model.project import FILE, FOLDER, LINK, PROGRAM, Entry
-from cryoburst.model.run import project_id
+from cryoburst.model.project import FILE, FOLDER, LINK, PROGRAM, Entry, project_id
+from cryoburst.model.store import Store
 from cryoburst.model.stub import parse_stub
+from cryoburst.services.places import default_store
 from cryoburst.services.project.base import Base
 from cryoburst.services.project.walk import Found, Identity, Left
-from cryoburst.services.settings import Settings, default_store
 
 if TYPE_CHECKING:
     from cryoburst.database.ledger import Ledger
     from cryoburst.model.documents import Place
+    from cryoburst.services.settings import Settings
 
 PIPELINE = "default_pipeline.star"
 FRESH = 2_000_000_000  # ns: a file that was written so short a time ago may change and keep its time
 HASHING = 4  # files at once
 
 
-@dataclass
 class Project:
-    """One project. Raises nothing before it is asked for something."""
+    """One project. Raises nothing before it is asked for something.
 
-    settings: Settings
-    path: str  # absolute, real
-    store_url: str
-    folder: str  # in the store
-    base: Base
+    ``path`` is absolute and real, ``folder`` is the project's in the store. What is slow to import or to open is there
+    when it is first asked for: a project that is in step needs none of it.
+    """
+
+    def __init__(self, path: str, store_url: str, folder: str, base: Base) -> None:
+        self.path, self.store_url, self.folder, self.base = path, store_url, folder, base
+
+    @cached_property
+    def settings(self) -> "Settings":
+        """The settings in force. Raises BadInput."""
+        from cryoburst.services.settings import load
+
+        return load()
 
     @cached_property
     def store(self) -> Store:
@@ -44,7 +50,7 @@ class Project:
 
     @cached_property
     def ledger(self) -> "Ledger":
-        """The ledger, opened when it is first needed: a project that is in step needs none."""
+        """The ledger."""
         from cryoburst.services.ledger import open_ledger
 
         return open_ledger(self.settings)
@@ -109,21 +115,19 @@ class Checksums:
         return self._inodes.get(identity[:3])
 
 
-@dataclass
 class Outcome:
     """What a command did, for people and programs."""
 
-    project: str
-    store: str
-    folder: str
-    counts: dict[str, int] = field(default_factory=dict[str, int])
-    left: list[Left] = field(default_factory=list[Left])
-    warnings: list[str] = field(default_factory=list[str])
-    names: dict[str, list[str]] = field(default_factory=dict[str, list[str]])  # what was or would be done -> paths
-    generation: int = 0
+    def __init__(self, project: str, store: str, folder: str) -> None:
+        self.project, self.store, self.folder = project, store, folder
+        self.counts: dict[str, int] = {}
+        self.left: list[Left] = []
+        self.warnings: list[str] = []
+        self.names: dict[str, list[str]] = {}  # what was or would be done -> paths
+        self.generation = 0
 
 
-def open_project(settings: Settings, path: Path, store: str = "", *, search: bool = False) -> Project:
+def open_project(state: Path, path: Path, store: str = "", *, search: bool = False) -> Project:
     """The project in a folder; with ``search`` the one around it. ``store`` is a URL or name instead of the one it has.
 
     Raises BadInput when there is no such folder, or its name can be written in no document.
@@ -133,30 +137,30 @@ def open_project(settings: Settings, path: Path, store: str = "", *, search: boo
         raise BadInput("there is no such folder", where=str(path))
     if not utf8(real):
         raise BadInput("the path of the project is not UTF-8", where=ascii(real), advice="rename the folder")
-    base = Base(settings.state, real)
+    base = Base(state, real)
     if search and not base.store:
-        real, base = _around(settings, real, base)
-    url, folder = base.store, base.folder
-    if not url or store:
+        real, base = _around(state, real, base)
+    project = Project(real, base.store, base.folder, base)
+    if not base.store or store not in ("", base.store):
         from cryoburst.services.stores import store_url
 
-        opened = Project(settings, real, "", "", base)
-        place, own = opened.ledger.project_place(real)
-        url, folder = url or place, folder or own
-        if store or not url:
-            url = store_url(settings, store)
-    if url == default_store(settings.state) and not (settings.state / "store").is_dir():
+        place, own = project.ledger.project_place(real)
+        project.store_url, project.folder = base.store or place, base.folder or own
+        if store or not project.store_url:
+            project.store_url = store_url(project.settings, store)
+    project.folder = project.folder or project_id(real)
+    if project.store_url == default_store(state) and not (state / "store").is_dir():
         from cryoburst.services.house import prepare
 
-        prepare(settings)
-    return Project(settings, real, url, folder or project_id(real), base)
+        prepare(project.settings)
+    return project
 
 
-def _around(settings: Settings, real: str, base: Base) -> tuple[str, Base]:
+def _around(state: Path, real: str, base: Base) -> tuple[str, Base]:
     """The project that a folder is inside: one that was pushed, or RELION's; else the folder itself."""
     above = real
     while above != "/":
-        found = Base(settings.state, above)
+        found = Base(state, above)
         if found.store or os.path.isfile(f"{above}/{PIPELINE}"):  # noqa: PTH113
             return above, found
         above = os.path.dirname(above)  # noqa: PTH120

@@ -52,7 +52,8 @@ def pull(
         if not newest:
             raise NotThere("the store has no project here", where=project.folder, advice="push it first")
         head = heads.read_head(project.store, project.folder, newest)
-        outcome = Outcome(project.path, project.store_url, project.folder, generation=head.generation)
+        outcome = Outcome(project.path, project.store_url, project.folder)
+        outcome.generation = head.generation
         current = project.in_step and newest == project.base.head
         there = project.base.entries if current else heads.read(project.store, project.folder, head)
         if wishes.chosen is not None and not any(map(wishes.chosen, there)):

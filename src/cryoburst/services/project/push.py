@@ -5,22 +5,20 @@ list as it was pushed before, so that nothing vanishes from the store because it
 """
 
 import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from cryoburst.model.errors import BadInput
-from cryoburst.model.project import Entry, Head, check
+from cryoburst.model.project import Entry, check
 from cryoburst.services.project import heads
 from cryoburst.services.project.opened import Outcome, Project, here_entry, settled
 from cryoburst.services.project.walk import Found, Left, excluder, walk
 
 if TYPE_CHECKING:
+    from cryoburst.model.documents import Head
     from cryoburst.services.project.contents import Contents
     from cryoburst.transfer import Sent, Source
     from cryoburst.transfer.tally import Tally
@@ -28,8 +26,7 @@ if TYPE_CHECKING:
 MANY = 10  # files of which more than half are gone: this looks like a disk that is not mounted
 
 
-@dataclass(frozen=True)
-class Wishes:
+class Wishes(NamedTuple):
     """What the command line asks of a push."""
 
     exclude: Sequence[str] = ()
@@ -287,7 +284,12 @@ class _Push:
         project.ledger.set_project_place(project.path, project.store_url, project.folder)
         outcome.generation = int(name.partition("-")[0])
 
-    def _head(self, newest: str, files: Sequence[Entry]) -> Head:
+    def _head(self, newest: str, files: Sequence[Entry]) -> "Head":
+        import secrets
+        import socket
+
+        from cryoburst.model.documents import Head
+
         project = self._project
         before = heads.read_head(project.store, project.folder, newest) if newest else None
         return Head(

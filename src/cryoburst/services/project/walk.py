@@ -6,15 +6,14 @@ link's name. What can't be carried is named: sockets, pipes, devices, loops, lin
 # ruff: noqa: PTH114, PTH115, PTH116 - plain strings: this goes over 100,000 names
 
 import errno
-import fnmatch
 import os
 import re
 import stat
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from cryoburst.model.plugins import UNFINISHED
 from cryoburst.model.project import stays
+from cryoburst.model.store import UNFINISHED
 from cryoburst.model.stub import is_remote, parse_stub
 
 COMING = f"{UNFINISHED}pull"  # the folder, beside their names, in which a pull keeps files that are not whole yet
@@ -71,6 +70,8 @@ class Found:
 
 def excluder(patterns: Iterable[str]) -> Callable[[str], object] | None:
     """Tells whether a path is excluded: a pattern is for the whole path or for the last name; None without patterns."""
+    import fnmatch
+
     forms = [fnmatch.translate(pattern.rstrip("/")) for pattern in patterns]
     if not forms:
         return None
