@@ -33,11 +33,11 @@ class FaultyStore:
                 raise StoreUnavailable("the store is away")
             if word == "full" and name == "put":
                 raise StoreFull("the store is full")
-            if word == "disk_full" and name == "get_range":
+            if word == "disk_full" and name == "read":
                 raise OSError(errno.ENOSPC, "No space left on device")
-            if word == "slow" and name == "get_range":
+            if word == "slow" and name == "read":
                 time.sleep(1.0)
-            if word == "bug" and name == "get_range":
+            if word == "bug" and name == "read":
                 raise ZeroDivisionError("a bug\nof two lines")
             return verb(*arguments)
 

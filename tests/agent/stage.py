@@ -24,6 +24,7 @@ from cryoburst.model.documents import (
     dump,
     load,
 )
+from cryoburst.model.store import read_whole
 from cryoburst.stores.folder import FolderStore
 
 JOB = "Class3D/job012/"
@@ -176,7 +177,7 @@ class Stage:
     def content(self, output: Output) -> bytes:
         """The bytes of an output in the store."""
         assert output.key.startswith(f"{PREFIX}outputs/")
-        return bytes(self.store.get_range(output.key, output.offset, output.size))
+        return read_whole(self.store, output.key, output.offset, output.size)
 
     def told(self) -> dict[str, str]:
         """The manifest: path in the job folder → checksum, or where its link points."""

@@ -56,9 +56,9 @@ class Counted:
         self._count("GET", key)
         return self.objects[key][0] if key in self.objects else None
 
-    def get_range(self, key: str, offset: int, size: int) -> bytes:
+    def read(self, key: str, offset: int, size: int) -> list[bytes]:
         self._count("GET", key)
-        return self.objects[key][0][offset : offset + size]
+        return [self.objects[key][0][offset : offset + size]]
 
     def poll(self, key: str, tag: str) -> Polled | None:
         self._count("GET", key)

@@ -117,7 +117,7 @@ class Gate:
                 raise StoreUnavailable("no way to the store")
             if self.hung is not None:
                 assert self.hung.wait(30)
-            if name == "get_range" and self.held is not None:
+            if name == "read" and self.held is not None:
                 assert self.held.wait(30)
             return found(*given)
 

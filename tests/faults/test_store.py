@@ -80,7 +80,7 @@ def test_full_disk_at_home_is_told_and_over_when_there_is_room(stage: Stage, mon
     stage.output("live.txt", b"live", batch=1)
     stage.beat(batches=1)
     with monkeypatch.context() as patch:
-        patch.setattr(stage.inside, "get_range", full)
+        patch.setattr(stage.inside, "read", full)
         run = stage.tick()
         assert (run.state, run.reason) == (S.RUNNING, "home_full")
     run = stage.tick(10)
@@ -88,7 +88,7 @@ def test_full_disk_at_home_is_told_and_over_when_there_is_room(stage: Stage, mon
     assert (stage.folder / "live.txt").read_bytes() == b"live"
     stage.agent_ends()
     with monkeypatch.context() as patch:
-        patch.setattr(stage.inside, "get_range", full)
+        patch.setattr(stage.inside, "read", full)
         run = stage.tick()
         assert (run.state, run.reason) == (S.STAGING_OUT, "home_full")
         assert not (stage.folder / "DONE").exists()

@@ -87,7 +87,7 @@ def test_the_provider_does_not_answer_or_its_answer_is_lost(folder: Path, refere
 
 
 def test_home_is_full_at_every_output(folder: Path, reference: Result) -> None:
-    reached, bad = sweep_home(folder, reference, "home_full", "store.get_range")
+    reached, bad = sweep_home(folder, reference, "home_full", "store.read")
     assert not bad, "\n".join(bad)
     assert reached >= 4
 

@@ -56,13 +56,13 @@ class Memory:
     def get(self, key: str) -> bytes | None:
         return self.objects[key][0] if key in self.objects else None
 
-    def get_range(self, key: str, offset: int, size: int) -> bytes:
+    def read(self, key: str, offset: int, size: int) -> list[bytes]:
         if key not in self.objects:
             raise NotThere("no such object", where=key)
         data = self.objects[key][0][offset : offset + size]
         if len(data) != size:
             raise Corrupt("too short", where=key)
-        return data
+        return [data]
 
     def poll(self, key: str, tag: str) -> Polled | None:
         data = self.get(key)

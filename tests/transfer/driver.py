@@ -7,7 +7,7 @@ Prints, at the end, what the other verb needs and how many bytes crossed the wir
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from cryoburst.model.buffers import Buffer
@@ -23,9 +23,9 @@ class Slow(FolderStore):
         time.sleep(0.05)
         super().put(key, data)
 
-    def get_range(self, key: str, offset: int, size: int) -> bytes:
+    def read(self, key: str, offset: int, size: int) -> Iterator[bytes]:
         time.sleep(0.05)
-        return super().get_range(key, offset, size)
+        return super().read(key, offset, size)
 
 
 def main(verb: str, url: str, path: str, ledger: Path, rest: str) -> None:

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from cryoburst.transfer import receive
+from cryoburst.transfer import disk as disk_
 
 
 class Disk:
@@ -15,8 +15,8 @@ class Disk:
         self.begun: list[int] = []
         self.go = threading.Semaphore(0)
         self.error: OSError | None = None
-        monkeypatch.setattr(receive, "_syncfs", self._sync)
-        self.it = receive._Disk()
+        monkeypatch.setattr(disk_, "_syncfs", self._sync)
+        self.it = disk_.Disk()
 
     def _sync(self, descriptor: int) -> None:
         self.begun.append(descriptor)

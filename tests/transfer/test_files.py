@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -333,12 +333,13 @@ def test_a_flip_on_the_wire_is_read_again(yard: Yard) -> None:
     flipped: list[str] = []
 
     class Flipping(FolderStore):
-        def get_range(self, key: str, offset: int, size: int) -> bytes:
-            data = bytes(memoryview(super().get_range(key, offset, size)))
-            if key not in flipped:
-                flipped.append(key)
-                return bytes([data[0] ^ 8]) + data[1:]
-            return data
+        def read(self, key: str, offset: int, size: int) -> Iterator[bytes]:
+            for part in super().read(key, offset, size):
+                if key not in flipped:
+                    flipped.append(key)
+                    yield bytes([part[0] ^ 8]) + part[1:]
+                else:
+                    yield part
 
     yard.store = Flipping(yard.store.url)
     assert yard.receive() == {}
@@ -358,11 +359,11 @@ def test_a_store_that_fails_in_the_middle_is_gone_on_with(yard: Yard) -> None:
             self.left -= 1
             super().put(key, data)  # type: ignore[arg-type]
 
-        def get_range(self, key: str, offset: int, size: int) -> bytes:
+        def read(self, key: str, offset: int, size: int) -> Iterator[bytes]:
             if self.left == 0:
                 raise StoreUnavailable("away")
             self.left -= 1
-            return bytes(memoryview(super().get_range(key, offset, size)))
+            return super().read(key, offset, size)
 
     yard.store = Failing(yard.store.url)
     with pytest.raises(StoreFull):

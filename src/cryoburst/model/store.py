@@ -11,6 +11,7 @@ from cryoburst.model.buffers import Buffer
 if TYPE_CHECKING:
     from cryoburst.model.plugins import Finding
 
+PART = 1 << 18  # bytes that a store gives at once: few enough to be in the processor's cache until they are written
 UNFINISHED = ".cryoburst-"  # so begins the name of a file that is still being written, in a store and at home
 
 
@@ -60,8 +61,11 @@ class Store(Protocol):
         """The object without its bytes, its tag as ``poll`` gives it; None when there is none."""
         ...
 
-    def get_range(self, key: str, offset: int, size: int) -> Buffer:
-        """Exactly ``size`` bytes from ``offset`` on. ``Corrupt`` when it ends before, ``NotThere`` without one."""
+    def read(self, key: str, offset: int, size: int) -> Iterable[Buffer]:
+        """Exactly ``size`` bytes from ``offset`` on, in parts of about ``PART`` bytes as they come.
+
+        ``Corrupt`` when the object ends before, ``NotThere`` without one: at the call, or at any part.
+        """
         ...
 
     def poll(self, key: str, tag: str) -> Polled | None:
@@ -89,3 +93,8 @@ class Store(Protocol):
         machine needs none. ``StoreRefused`` when the server can't make one that lasts so long.
         """
         ...
+
+
+def read_whole(store: Store, key: str, offset: int, size: int) -> bytes:
+    """What ``Store.read`` gives, in one piece: for the small."""
+    return b"".join(map(memoryview, store.read(key, offset, size)))

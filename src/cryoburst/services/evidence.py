@@ -15,9 +15,10 @@ from typing import TypeVar, cast
 from cryoburst.model import documents, project
 from cryoburst.model.documents import Closed, Head, Heartbeat, Place, Request, Spec
 from cryoburst.model.errors import Corrupt, NotThere
-from cryoburst.model.plugins import Clock, Store, Stored
+from cryoburst.model.plugins import Clock
 from cryoburst.model.run import Run
 from cryoburst.model.states import RunState
+from cryoburst.model.store import Store, Stored, read_whole
 from cryoburst.services import layout
 from cryoburst.services.layout import ARCHIVE, INPUTS, PROBE, RUN, blob_folder, part_of
 from cryoburst.transfer.content import DIGEST, PIECE, blob_key, pieces_of
@@ -213,7 +214,7 @@ class Evidence:
         for size, place in places:
             yield place.key
             if size > PIECE:
-                data = bytes(memoryview(self._store.get_range(place.key, 0, pieces_of(size) * DIGEST)))
+                data = read_whole(self._store, place.key, 0, pieces_of(size) * DIGEST)
                 yield from pieces_in(place.key, data)
 
     def _of_projects(self) -> None:
@@ -313,7 +314,7 @@ def pieces_named(store: Store, found: Stored) -> list[str]:
         if data is None or not layout.may_list(Stored(found.key, len(data), 0.0)):
             return []
         keys = pieces_in(found.key, data)
-        store.get_range(keys[0], 0, 1)
+        read_whole(store, keys[0], 0, 1)
     except (NotThere, Corrupt):
         return []
     return keys

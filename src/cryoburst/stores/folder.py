@@ -20,7 +20,7 @@ from urllib.parse import unquote
 
 from cryoburst.model.buffers import Buffer
 from cryoburst.model.errors import BadInput, Corrupt, NotThere, StoreError, StoreFull, StoreUnavailable
-from cryoburst.model.store import UNFINISHED, Polled, Stored
+from cryoburst.model.store import PART, UNFINISHED, Polled, Stored
 from cryoburst.stores.keys import check_key, check_prefix
 
 if TYPE_CHECKING:
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 HIDDEN = UNFINISHED  # files being written, and the root's sign; no key may have a part like this
 SIGN = f"{HIDDEN}store"
-CHUNK = 1 << 20  # bytes
 STALE = 3600.0  # s after which a hidden file's writer is taken for dead
 ABSENT = "absent"  # the tag of "there is no such object"
 
@@ -97,24 +96,25 @@ class FolderStore:
             raise _refusal(error, key) from None
         return Stored(key, seen.st_size, seen.st_mtime, _tag(seen)) if modes.S_ISREG(seen.st_mode) else None
 
-    def get_range(self, key: str, offset: int, size: int) -> bytes:
-        """See ``Store.get_range``."""
+    def read(self, key: str, offset: int, size: int) -> Iterator[bytes]:
+        """See ``Store.read``."""
         if offset < 0 or size < 0:
             raise BadInput("a range begins and ends inside its object", where=key)
         try:
             with open(self._path(key), "rb", buffering=0) as file:
-                data = os.pread(file.fileno(), size, offset)
-                while 0 < len(data) < size and (more := os.pread(file.fileno(), size - len(data), offset + len(data))):
-                    data += more
-                outside = not size and offset > os.fstat(file.fileno()).st_size
+                end = offset + size
+                if os.fstat(file.fileno()).st_size < end:
+                    raise Corrupt(f"an object in the store ends before byte {end}", where=key)
+                while offset < end and (data := os.pread(file.fileno(), min(PART, end - offset), offset)):
+                    offset += len(data)
+                    yield data
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             self._check_root()
             raise NotThere("no such object in the store", where=key) from None
         except OSError as error:
             raise _refusal(error, key) from None
-        if len(data) != size or outside:
-            raise Corrupt(f"an object in the store ends before byte {offset + size}", where=key)
-        return data
+        if offset < end:
+            raise Corrupt(f"an object in the store ends before byte {end}", where=key)
 
     def poll(self, key: str, tag: str) -> Polled | None:
         """See ``Store.poll``. The tag is the file's time, size and inode: every write makes a new file."""

@@ -9,8 +9,9 @@ and every blob is verified where it arrives. Standard library only: the agent ca
 from cryoburst.model.documents import Place
 from cryoburst.transfer.content import PIECE, checksum_of
 from cryoburst.transfer.line import Line
-from cryoburst.transfer.receive import Receiver, Unreceived, Wanted
+from cryoburst.transfer.receive import Receiver, Unreceived
 from cryoburst.transfer.send import Sender, Sent, Source, Unsent
+from cryoburst.transfer.wanted import Wanted
 
 __all__ = [
     "PIECE",

@@ -4,7 +4,7 @@ import struct
 from collections.abc import Mapping
 
 from cryoburst.model.documents import Place
-from cryoburst.model.store import Store
+from cryoburst.model.store import Store, read_whole
 from cryoburst.transfer.content import DIGEST, LARGE, SMALL
 
 MAGIC = b"cryoburst pack 1"
@@ -31,11 +31,11 @@ def unpack_table(store: Store, key: str, size: int) -> dict[str, Place]:
     """What a pack of this size holds: checksum -> place; empty when it is not a pack. Raises the store's errors."""
     if size < _TAIL.size:
         return {}
-    count, magic = _TAIL.unpack(bytes(memoryview(store.get_range(key, size - _TAIL.size, _TAIL.size))))
+    count, magic = _TAIL.unpack(read_whole(store, key, size - _TAIL.size, _TAIL.size))
     length = count * _ENTRY.size
     if magic != MAGIC or length > size - _TAIL.size:
         return {}
-    table = bytes(memoryview(store.get_range(key, size - _TAIL.size - length, length)))
+    table = read_whole(store, key, size - _TAIL.size - length, length)
     return {SMALL + digest.hex(): Place(key, offset) for digest, offset, _ in _ENTRY.iter_unpack(table)}
 
 

@@ -8,10 +8,10 @@ import os
 from functools import partial
 
 from cryoburst.model.errors import Corrupt, NotThere
-from cryoburst.model.store import UNFINISHED, Store, Stored
+from cryoburst.model.store import PART, UNFINISHED, Store, Stored
 from cryoburst.transfer.content import PIECE, pieces_of
 from cryoburst.transfer.line import Line
-from cryoburst.transfer.receive import write_at
+from cryoburst.transfer.wanted import write_at
 
 
 def fetch_object(store: Store, line: Line, found: Stored, target: str) -> None:
@@ -27,9 +27,15 @@ def fetch_object(store: Store, line: Line, found: Stored, target: str) -> None:
         def piece(number: int) -> None:
             offset = number * PIECE
             size = min(PIECE, found.size - offset)
-            with line.room(size):
-                data = line.carry(size, lambda: store.get_range(found.key, offset, size)) if size else b""
-                write_at(descriptor, memoryview(data), offset)
+
+            def write() -> None:
+                at = offset
+                for part in store.read(found.key, offset, size):
+                    at += write_at(descriptor, memoryview(part), at)
+
+            if size:
+                with line.room(min(size, PART)):
+                    line.carry(size, write)
 
         line.each(partial(piece, number) for number in range(pieces_of(found.size)))
         now = line.carry(0, lambda: store.find(found.key))

@@ -6,16 +6,13 @@ names is looked up before a new list counts on it.
 
 import threading
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import TYPE_CHECKING
 
 from cryoburst.model.documents import Place
 from cryoburst.model.project import Entry
+from cryoburst.model.store import Store, read_whole
 from cryoburst.services.project.opened import Project
 from cryoburst.transfer.content import DIGEST, LARGE, PIECE, SMALL, blob_key, digest_of, pieces_of
 from cryoburst.transfer.packs import contents_of
-
-if TYPE_CHECKING:
-    from cryoburst.model.store import Store
 
 TELL = 0.3  # s between two notes in the ledger of what was sent
 
@@ -95,7 +92,7 @@ class Contents:
         return key in self._listed[above]
 
 
-def examine(store: "Store", folder: str, entries: Iterable[Entry]) -> set[str]:
+def examine(store: Store, folder: str, entries: Iterable[Entry]) -> set[str]:
     """The checksums of those contents, and pieces, whose blobs are not in the store with the sizes that they must have.
 
     One listing; of each large file its list of pieces is read. It finds what is missing or cut short; what has the
@@ -129,12 +126,12 @@ def examine(store: "Store", folder: str, entries: Iterable[Entry]) -> set[str]:
     return wrong
 
 
-def _wrong_pieces(store: "Store", entry: Entry, size_of: Callable[[str], int]) -> set[str] | None:
+def _wrong_pieces(store: Store, entry: Entry, size_of: Callable[[str], int]) -> set[str] | None:
     """The checksums of a large file's pieces that are not there with their sizes; None when its list is wrong."""
     import hashlib
 
     count = pieces_of(entry.size)
-    data = bytes(memoryview(store.get_range(entry.key, 0, count * DIGEST)))
+    data = read_whole(store, entry.key, 0, count * DIGEST)
     if LARGE + hashlib.sha256(data).hexdigest() != entry.checksum:
         return None
     above = entry.key.rsplit("/", 2)[0] + "/"
@@ -146,7 +143,7 @@ def _wrong_pieces(store: "Store", entry: Entry, size_of: Callable[[str], int]) -
     }
 
 
-def pieces_in(store: "Store", entry: Entry) -> set[str]:
+def pieces_in(store: Store, entry: Entry) -> set[str]:
     """The checksums of the pieces of a large file, as far as its list can be read: what is sent again with it."""
     count = pieces_of(entry.size)
     data = store.get(entry.key) or b""
