@@ -12,7 +12,9 @@ from itertools import groupby
 
 from cryoburst.model.buffers import Buffer
 from cryoburst.model.errors import Corrupt
+from cryoburst.model.store import PART
 from cryoburst.transfer.content import SMALL
+from cryoburst.transfer.disk import begin_writing
 from cryoburst.transfer.wanted import Wanted
 
 
@@ -102,6 +104,8 @@ def _write(same: list[Wanted], parts: Iterator[memoryview], came: Came) -> None:
             except OSError as error:
                 came.failed.append((each, error))
                 continue
+            if each.size >= PART:
+                begin_writing(descriptor, 0, each.size)
             came.written.append(going.pop(descriptor))
             os.close(descriptor)
     finally:
