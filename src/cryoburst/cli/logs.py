@@ -21,6 +21,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the log; with ``--follow`` what is added, too."""
     import time
 
+    from cryoburst.cli.show_values import tell
     from cryoburst.services import logs, watcher
     from cryoburst.services import settings as settings_
     from cryoburst.services.house import Plugins
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
             if logs.begun(now):
                 at = logs.begins(open_store(now.store), now, name)
             elif not told:
-                _tell(f"run {run.number} has not started yet, so it has no output")
+                tell(f"run {run.number} has not started yet, so it has no output")
                 told = True
         if at is not None:
             at = _print_home(run, name, at)
@@ -56,6 +57,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _print_ended(ledger: "Ledger", run: "Run", name: str) -> int:
     """What the store has of a run that has ended; what home has, when no later run wrote there."""
+    from cryoburst.cli.show_values import tell
     from cryoburst.model.errors import StoreError
     from cryoburst.services import logs
     from cryoburst.stores import open_store
@@ -69,7 +71,7 @@ def _print_ended(ledger: "Ledger", run: "Run", name: str) -> int:
         if not mine or printed:
             raise
     if not printed and not logs.begun(run):
-        _tell(f"run {run.number} ended before it started, so it has no output")
+        tell(f"run {run.number} ended before it started, so it has no output")
     elif not printed and mine:
         _print_home(run, name, logs.begins(store, run, name))
     return 0
@@ -93,9 +95,3 @@ def _print(data: bytes) -> int:
     sys.stdout.buffer.write(data)
     sys.stdout.buffer.flush()
     return len(data)
-
-
-def _tell(sentence: str) -> None:
-    import sys
-
-    print(f"cryoburst: {sentence}", file=sys.stderr, flush=True)

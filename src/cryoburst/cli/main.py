@@ -27,7 +27,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "wait": ("wait", "wait until a run has ended"),
     "fetch": ("fetch", "bring a run's outputs home once more"),
     "pause": ("pause", "hold all transfers of this computer; running jobs go on"),
-    "resume": ("pause", "let the transfers of this computer go on"),
+    "resume": ("pause", "let the transfers of this computer go on, with the credentials set here"),
     "project": ("project", "bring a whole project to a store, and to another computer"),
     "machines": ("machines", "list what can be rented, and what is rented"),
     "watch": ("watch", "carry the runs on; started by itself when there is work"),

@@ -77,7 +77,12 @@ def print_json(value: object) -> None:
     print(json.dumps(value, indent=2))
 
 
+def tell(sentence: str) -> None:
+    """One sentence on standard error, beside what a command prints."""
+    print(f"cryoburst: {one_line(sentence)}", file=sys.stderr, flush=True)
+
+
 def tell_pause(settings: "Settings") -> None:
     """Say on standard error that transfers are paused, when they are: a run that waits for them does not say so."""
     if settings.pause_file.exists():
-        print("cryoburst: transfers of this computer are paused; cryoburst resume lets them go on", file=sys.stderr)
+        tell("transfers of this computer are paused; cryoburst resume lets them go on")

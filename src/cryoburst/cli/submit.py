@@ -37,7 +37,7 @@ def job_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the run, start the watcher, print one line."""
-    from cryoburst.cli.show_values import tell_pause
+    from cryoburst.cli.show_values import tell, tell_pause
     from cryoburst.services import settings as settings_
     from cryoburst.services import watcher
     from cryoburst.services.house import open_world
@@ -50,8 +50,9 @@ def run(options: argparse.Namespace) -> int:
         refuse_unopened(target(options), Path.cwd(), error)
         raise
     wanted = replace(wishes(options), leave=tuple(options.leave))
-    run = submit(world, settings, target(options), Path.cwd(), wanted)
-    watcher.ensure(settings)
+    run = submit(world, settings, target(options), Path.cwd(), wanted, tell)
+    if said := watcher.renew(settings, [run.store.partition("://")[0]]):
+        tell(said)
     tell_pause(settings)
     if options.wait:
         from cryoburst.cli.wait import follow

@@ -6,6 +6,9 @@ import argparse
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst watch``."""
     parser.add_argument("--background", action="store_true", help="end when there was no work for a while")
+    parser.add_argument(
+        "--renew", action="store_true", help="take the place of a background watcher that has other credentials"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -15,8 +18,10 @@ def run(options: argparse.Namespace) -> int:
     from cryoburst.services.house import open_world
 
     settings = settings_.load()
-    if not options.background and watcher.running(settings) is None:
+    world = open_world(settings)
+    if not options.background and (options.renew or watcher.running(settings) is None):
         print(f"Watching; the log is {watcher.log_file(settings)}", flush=True)
-    if not watching.watch(open_world(settings), settings, until_idle=options.background) and not options.background:
+    watched = watching.watch(world, settings, until_idle=options.background, renew=options.renew)
+    if not watched and not options.background:
         print(f"A watcher runs already, as process {watcher.running(settings)}")
     return 0

@@ -27,6 +27,7 @@ from cryoburst.model.errors import (
     ProviderUnavailable,
     QuotaExceeded,
     StoreFull,
+    StoreRefused,
     StoreUnavailable,
 )
 from cryoburst.model.reasons import REASONS, sentence
@@ -48,6 +49,7 @@ _REASON_OF_ERROR: tuple[tuple[type[Exception], str], ...] = (
     (ProviderUnavailable, "provider_unavailable"),
     (StoreFull, "store_full"),
     (StoreUnavailable, "store_unavailable"),
+    (StoreRefused, "store_refused"),
     (Corrupt, "output_corrupt"),
     (NotThere, "output_corrupt"),
 )

@@ -15,7 +15,7 @@ class Fault(StrEnum):
     STORE = "STORE"  # the store or the disk at home did not take or give a file
     CAPACITY = "CAPACITY"  # the provider has no such machine now
     QUOTA = "QUOTA"  # the account may not have more
-    CREDENTIALS = "CREDENTIALS"  # the account was refused
+    CREDENTIALS = "CREDENTIALS"  # the account, or the credential for the store, was refused
     USER = "USER"  # the user asked for it
     BUDGET = "BUDGET"  # time or money ran out
     BUG = "BUG"  # ours
@@ -32,6 +32,8 @@ class Reason:
     advice: str
 
 
+NEW_CREDENTIALS = "mend what is named, then say cryoburst resume where the new credentials are set"
+
 _ALL = (
     Reason("program_failed", Fault.JOB, False, "the program failed", "read run.err in the job folder"),
     Reason("bad_input", Fault.JOB, False, "the job can't be sent as it is", "mend what is named and run it again"),
@@ -46,6 +48,7 @@ _ALL = (
     Reason("inputs_lost", Fault.STORE, True, "the machine could not fetch its inputs", "see cryoburst doctor"),
     Reason("outputs_unsent", Fault.STORE, True, "the machine could not send every output", "see cryoburst doctor"),
     Reason("store_unavailable", Fault.STORE, True, "the store does not answer", "see cryoburst doctor"),
+    Reason("store_refused", Fault.CREDENTIALS, True, "the store refuses us", NEW_CREDENTIALS),
     Reason("store_full", Fault.STORE, True, "the store is full", "make room in the store"),
     Reason("home_full", Fault.STORE, True, "no room at home", "make room; the outputs are safe in the store"),
     Reason("home_unwritable", Fault.STORE, True, "the project can't be written", "the outputs are safe in the store"),

@@ -62,6 +62,10 @@ def _queue() -> Finding:
 def _watcher(world: World, settings: Settings) -> Finding:
     process = watcher.running(settings)
     if process is not None:
+        theirs = watcher.environment_of(process)
+        if theirs is not None and watcher.credentials(theirs) != watcher.credentials(os.environ):
+            said = f"process {process} has other credentials than those set here: cryoburst resume gives it these"
+            return Finding("warning", "watcher", said)
         return Finding("ok", "watcher", f"it runs as process {process}")
     if world.ledger.runs(unfinished=True, limit=1):
         return Finding("warning", "watcher", "it does not run and there is work: cryoburst runs starts it again")

@@ -11,9 +11,11 @@ from cryoburst.engine.observe import load_document
 from cryoburst.engine.world import World
 from cryoburst.model.documents import Exit, Heartbeat, Output
 from cryoburst.model.errors import BadInput, NotThere
+from cryoburst.model.reasons import REASONS, Fault
 from cryoburst.model.run import Run
 
 LOOK = 0.1  # s between two looks at the row
+_MENDED_BY_HAND = {each.code for each in REASONS.values() if each.fault in (Fault.STORE, Fault.CREDENTIALS)}
 _COUNTS = ("files_out", "bytes_out", "files_left", "bytes_left")
 
 
@@ -24,6 +26,14 @@ def stop(ledger: Ledger, number: int, why: str, now: float) -> Run:
         raise BadInput(f"run {number} has ended already", where=str(run.state))
     ledger.want_stop(run, why, now)
     return ledger.run(number)
+
+
+def try_now(ledger: Ledger, now: float) -> list[Run]:
+    """Somebody says that the store, the credential or the disk is mended: what waits for one of them is tried again now,
+    with all its patience. Returns these runs."""
+    waiting = [run for run in ledger.runs(unfinished=True) if run.retry_at > now and run.reason in _MENDED_BY_HAND]
+    changed = (ledger.change(run, {"retry_at": now, "failures": 0}) for run in waiting)
+    return [run for run in changed if run is not None]
 
 
 def wait(

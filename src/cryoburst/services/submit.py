@@ -2,6 +2,7 @@
 
 import os
 import secrets
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +10,8 @@ from threading import Thread
 
 from cryoburst.engine import perform, stage_in
 from cryoburst.engine.leave import patterns
-from cryoburst.engine.world import World
-from cryoburst.model.errors import BadInput, CryoburstError
+from cryoburst.engine.world import World, request_key
+from cryoburst.model.errors import BadInput, CryoburstError, StoreRefused, StoreUnavailable
 from cryoburst.model.job import Job, Verdict, Wishes
 from cryoburst.model.plugins import Offer, Package
 from cryoburst.model.run import Run
@@ -18,7 +19,7 @@ from cryoburst.services.house import Plugins
 from cryoburst.services.settings import Settings
 from cryoburst.services.stores import known_stores, store_url
 
-STORE_WAIT = 0.4  # s that submit waits for the store
+STORE_WAIT = 2.5  # s that submit waits for the store; AWS's chain takes 2 s to find that there is no credential at all
 QUICK_BYTES = 16 * 2**20  # STAR files of a job up to this size are followed before submit returns
 
 
@@ -31,11 +32,19 @@ class Planned:
     sending: stage_in.Plan
 
 
-def submit(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wishes) -> Run:
+def submit(
+    world: World,
+    settings: Settings,
+    target: Path,
+    cwd: Path,
+    wishes: Wishes,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Run:
     """Write a run for a submission script or a job folder and return it; the work is the watcher's.
 
-    A job that can't be sent raises BadInput (or what the provider raised) and is marked as failed in its own folder,
-    because the program's queue ignores our exit code; unless another run is at work there.
+    A job that can't be sent raises BadInput (or what the provider raised, or StoreRefused) and is marked as failed in
+    its own folder, because the program's queue ignores our exit code; unless another run is at work there. A store that
+    does not answer may do so later: the run waits for it, and ``tell`` gets a sentence.
     """
     package = _package(world, target, cwd)
     try:
@@ -47,10 +56,14 @@ def submit(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wi
     except CryoburstError as error:  # the database can't be read
         refuse_unopened(target, cwd, error)
         raise
+    looking = _Asking(lambda: world.store(run).get(request_key(run.owner, run.uid)))
     try:
         perform.choose(world, job, run)
         if _size_of_lists(job) <= QUICK_BYTES:
             package.inputs(job)
+        trouble = looking.trouble()
+        if isinstance(trouble, StoreRefused):
+            raise trouble
     except CryoburstError as error:
         _tell_window(package, job.project, job.folder, error)
         raise
@@ -64,7 +77,10 @@ def submit(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wi
         raise _busy(added)  # another submission of this job came between
     run = added
     _note(world, run, "DRAFT")
-    _tell_store(world, run)
+    trouble = trouble or _Asking(lambda: perform.write_request(world, run)).trouble()  # from there it can be recovered
+    if trouble:  # then the watcher writes it
+        _note(world, run, f"the request waits for the store: {trouble}")
+        tell(f"run {run.number} waits for its store: {trouble}")
     return run
 
 
@@ -74,22 +90,25 @@ def _note(world: World, run: Run, text: str) -> None:
         world.ledger.event(run.uid, world.clock(), text)
 
 
-def _tell_store(world: World, run: Run) -> None:
-    """Put the request into the store, from where it can be recovered, if the store is quick; else the watcher does."""
-    failed: list[str] = []
+class _Asking:
+    """A request to the store in a thread of its own: one that hangs must not hold the program's window for long."""
 
-    def write() -> None:
+    def __init__(self, ask: Callable[[], object]) -> None:
+        self._ask = ask
+        self._error: CryoburstError | None = None
+        self._thread = Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def trouble(self) -> CryoburstError | None:
+        """Why it was not done, waiting ``STORE_WAIT`` s at most; None when it was."""
+        self._thread.join(STORE_WAIT)
+        return StoreUnavailable("it is slow") if self._thread.is_alive() else self._error
+
+    def _run(self) -> None:
         try:
-            perform.write_request(world, run)
+            self._ask()
         except CryoburstError as error:
-            failed.append(str(error))
-
-    writing = Thread(target=write, daemon=True)  # a store that hangs must not hold the program's window
-    writing.start()
-    writing.join(STORE_WAIT)
-    if writing.is_alive() or failed:
-        why = failed[0] if failed else "it is slow"
-        _note(world, run, f"the request waits for the store: {why}")
+            self._error = error
 
 
 def plan(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wishes) -> Planned:

@@ -13,24 +13,29 @@ from cryoburst.engine.reconcile import Reconciler
 from cryoburst.engine.world import World
 from cryoburst.model.errors import CryoburstError
 from cryoburst.services.recover import recover
+from cryoburst.services.runs import try_now
 from cryoburst.services.settings import Settings
 from cryoburst.services.stores import known_stores
-from cryoburst.services.watcher import lock_file, log_file
+from cryoburst.services.watcher import credentials, environment_of, in_background, lock_file, log_file, running
 
 log = logging.getLogger("cryoburst")
 LOOK = 0.05  # s between two looks at whether the database changed
 TROUBLE = 2.0  # s to wait after a tick that failed
 TRIES = 5  # to take the lock, in case that somebody is only asking
+ENDING = 5.0  # s that a watcher whose place is taken has to end by itself: a transfer in its hands may take hours
 
 
-def watch(world: World, settings: Settings, *, until_idle: bool) -> bool:
+def watch(world: World, settings: Settings, *, until_idle: bool, renew: bool = False) -> bool:
     """Tick until told to end, or with ``until_idle`` until there was no work for a while.
 
-    False when another watcher of this user runs already.
+    False when another watcher of this user runs already; with ``renew`` one that has other credentials than this
+    process is ended first, and what waited for a store is tried again now.
     """
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(lock_file(settings), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
+        if renew:
+            _end_others(settings)
         if not _take(descriptor):
             return False
         _log_to(log_file(settings))
@@ -39,8 +44,12 @@ def watch(world: World, settings: Settings, *, until_idle: bool) -> bool:
             signal.signal(number, lambda got, _frame: ending.append(got))
         reconciler = Reconciler(world, lambda: recover(world, known_stores(settings)).complete)
         log.info("watching as process %d", os.getpid())
+        if renew:
+            try_now(world.ledger, world.clock())
         while not ending:
             _loop(world, settings, reconciler, ending, until_idle=until_idle)
+            if ending:
+                break  # what was begun is waited for with the lock held: nobody else has to begin it
             # A run may have been written after the last look by a command that saw the lock held: give it up, look
             # once more, and go on unless that command's own watcher has it.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
@@ -50,6 +59,23 @@ def watch(world: World, settings: Settings, *, until_idle: bool) -> bool:
         return True
     finally:
         os.close(descriptor)
+
+
+def _end_others(settings: Settings) -> None:
+    """End the watcher that runs if its credentials are not ours. What it was sending goes on with us where it was."""
+    number, since = signal.SIGTERM, time.monotonic()
+    while (process := running(settings)) is not None:
+        theirs = environment_of(process)
+        if theirs is not None and (credentials(theirs) == credentials(os.environ) or not in_background(process)):
+            return
+        if theirs is not None:
+            with suppress(ProcessLookupError):
+                os.kill(process, number)
+        time.sleep(LOOK)
+        waited = time.monotonic() - since
+        number = signal.SIGTERM if waited < ENDING else signal.SIGKILL
+        if waited > 2 * ENDING:
+            return  # it can't even be killed: its disk hangs
 
 
 def _take(descriptor: int) -> bool:
