@@ -42,7 +42,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     _size_arguments(pull)
     side = pull.add_mutually_exclusive_group()
     side.add_argument("--theirs", action="store_true", help="what changed here and in the store: take the store's")
-    side.add_argument("--ours", action="store_true", help="what changed here and in the store: keep what is here")
+    side.add_argument("--ours", action="store_true", help="keep what is here of what changed or went in the store, too")
     pull.add_argument("--delete", action="store_true", help="remove what the store no longer lists, if unchanged here")
 
     clone = verbs.add_parser("clone", help="bring a project to a new folder, small files first")
@@ -209,7 +209,7 @@ def _brought(outcome: "Outcome", options: argparse.Namespace) -> int:
     if counts["kept"]:
         print(f"{_count(counts['kept'], 'name')} changed or removed here stay so: cryoburst project push sends that")
     if counts["gone_there"]:
-        print(f"{_count(counts['gone_there'], 'name')} gone from the store's list: still here; --delete removes them")
+        print(f"{_count(counts['gone_there'], 'name')} gone from the store's list: still here; --delete removes, --ours keeps")
     if counts["deleted"]:
         print(f"Removed {_count(counts['deleted'], 'name')} that the store no longer lists")
     return _left(outcome, "not brought")
@@ -261,7 +261,7 @@ _TITLES = {
     "gone_here": "removed here (push)",
     "changed_there": "changed in the store (pull)",
     "new_there": "new in the store (pull)",
-    "gone_there": "removed in the store (pull --delete)",
+    "gone_there": "removed in the store (pull --delete or --ours)",
     "conflicts": "changed here and in the store (pull --theirs or --ours)",
 }
 

@@ -40,12 +40,48 @@ def test_what_changed_on_one_side_comes(both: tuple[Computer, Computer]) -> None
     assert (there.project / "a.star").read_bytes() == b"new"
     assert (there.project / "d.star").read_bytes() == b"d"
     assert (there.project / "b.star").read_bytes() == b"b.star"
-    there.does("pull", "--delete")
-    assert (there.project / "b.star").exists()  # it counts as new since the pull before, and is pushed
     there.does("push")
     here.does("pull")
+    assert set(tree(here.project)) == {b"a.star", b"c.star", b"d.star", b"e.star"}
+    there.does("pull", "--delete")
     assert tree(here.project) == tree(there.project)
-    assert set(tree(here.project)) == {b"a.star", b"b.star", b"c.star", b"d.star", b"e.star"}
+
+
+def test_what_was_removed_in_the_store_stays_so_until_somebody_decides(both: tuple[Computer, Computer]) -> None:
+    here, there = both
+    for name in ("b.star", "c.star"):
+        (here.project / name).unlink()
+    here.does("push")
+    for _ in range(2):
+        assert "2 names gone from the store's list: still here" in there.does("pull")
+        assert there.values("status", code=1)["names"]["gone_there"] == ["b.star", "c.star"]
+        assert there.values("status", code=1)["names"]["new_here"] == []
+    os.utime(there.project / "c.star")  # its content is the same
+    said = there.does("push")
+    assert "nothing to send" in said
+    assert "is still here is not sent: b.star, c.star; cryoburst project pull --delete or --ours decides" in said
+    there.does("pull", "a.star")
+    assert there.values("pull", "--ours", "b.star")["names"]["gone_there"] == []
+    assert there.values("status", code=1)["names"]["new_here"] == ["b.star"]
+    assert "1 new" in there.does("push")
+    there.does("pull", "--delete")
+    assert set(tree(there.project)) == {b"a.star", b"b.star"}
+    assert "In step" in there.does("status")
+    here.does("pull")
+    assert tree(here.project) == tree(there.project)
+
+
+def test_what_was_removed_in_the_store_and_is_changed_here_is_new(both: tuple[Computer, Computer]) -> None:
+    here, there = both
+    for name in ("b.star", "c.star"):
+        (here.project / name).unlink()
+    here.does("push")
+    there.does("pull")
+    (there.project / "b.star").write_bytes(b"other")
+    assert "1 new" in there.does("push")
+    assert there.values("status", code=1)["names"]["gone_there"] == ["c.star"]
+    assert "1 new" in there.does("push", "--force")
+    assert "In step" in there.does("status")
 
 
 def test_what_was_removed_on_one_side_goes_when_asked(both: tuple[Computer, Computer]) -> None:

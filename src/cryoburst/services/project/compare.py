@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from cryoburst.model.project import Entry
 from cryoburst.model.stub import parse_stub
+from cryoburst.services.project import removed
 from cryoburst.services.project.opened import Project, here_entry, untouched
 from cryoburst.services.project.walk import Found
 
@@ -70,11 +71,12 @@ def compare(
             unsure.append(path)
         else:
             _differs(result, path, entry, before)
+    undecided = removed.undecided(project, found, there)
     for path in (*found.files, *found.links, *found.stubs, *found.folders):
         if path in there or not chosen(path):
             continue
         before = base.get(path)
-        if before is not None and untouched(found, then, path):
+        if path in undecided or (before is not None and untouched(found, then, path)):
             result.gone_there.append(path)
         elif before is not None and _may_be(found, path, before):
             unsure.append(path)

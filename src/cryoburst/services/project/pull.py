@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from cryoburst.model.errors import BadInput, NotThere
 from cryoburst.model.project import FOLDER, LINK, Entry
 from cryoburst.model.stub import Stub
-from cryoburst.services.project import heads
+from cryoburst.services.project import heads, removed
 from cryoburst.services.project.arrive import Arrival, takes_for_one
 from cryoburst.services.project.clashes import clashes
 from cryoburst.services.project.compare import Compared, compare
@@ -34,7 +34,7 @@ class Wishes:
     all_: bool = False  # the large ones too
     below: int = BELOW
     theirs: bool = False  # of what changed in both: the store's
-    ours: bool = False  # of what changed in both: what is here
+    ours: bool = False  # of what changed in both: what is here; and what the store no longer lists
     delete: bool = False  # what is no longer in the store's list, and untouched here
 
 
@@ -56,10 +56,10 @@ def pull(
         outcome.generation = head.generation
         current = project.in_step and newest == project.base.head
         there = project.base.entries if current else heads.read(project.store, project.folder, head)
-        if wishes.chosen is not None and not any(map(wishes.chosen, there)):
-            raise BadInput("no name of the project in the store is like this", where=project.folder)
         found = walk(project.path)
         compared = compare(project, found, there, wishes.chosen or (lambda _: True))
+        if wishes.chosen is not None and not compared.gone_there and not any(map(wishes.chosen, there)):
+            raise BadInput("no name of the project in the store is like this", where=project.folder)
         outcome.left = [each for each in found.left if each.path in compared.covered]
         work = _Pull(project, wishes, found, there, compared, outcome)
         work.run(show)
@@ -83,6 +83,7 @@ class _Pull:
         self._compared, self._outcome = compared, outcome
         self._arrival = Arrival(project, found, there)
         self._decided: set[str] = set()  # conflicts that stay as they are here, knowingly
+        self._undecided: list[str] = []  # no longer in the list, and still here
 
     def run(self, show: Callable[["Tally"], AbstractContextManager[object]]) -> None:
         """Bring what is wanted; everything that could not be brought is in the outcome's list."""
@@ -97,13 +98,15 @@ class _Pull:
             arrival.make(path)
         arrival.tidy()
         deleted = [path for path in compared.gone_there if arrival.remove(path)] if self._wishes.delete else []
+        kept = compared.gone_there if self._wishes.ours else []
+        self._undecided = sorted(set(compared.gone_there) - set(deleted) - set(kept))
         stubs = sorted(path for path in arrival.made if self._there[path].is_file)
         self._outcome.left += arrival.left
         self._outcome.names = {
             "brought": sorted(arrival.files),
             "stubs": stubs,
-            "kept": sorted((*compared.changed_here, *compared.new_here, *compared.gone_here)),
-            "gone_there": sorted(set(compared.gone_there) - set(deleted)),
+            "kept": sorted((*compared.changed_here, *compared.new_here, *compared.gone_here, *kept)),
+            "gone_there": self._undecided,
             "deleted": sorted(deleted),
         }
         self._outcome.counts = {
@@ -173,6 +176,8 @@ class _Pull:
         partial = self._wishes.chosen is not None and not current
         if partial or arrival.failed - arrival.made:
             base = before | {path: there[path] for path in (*fresh, *self._decided)}
+            if self._wishes.ours:
+                base = {path: entry for path, entry in base.items() if path not in self._compared.gone_there}
             name = project.base.head if project.in_step else ""
         else:
             base, name = dict(there), newest
@@ -186,6 +191,9 @@ class _Pull:
         ]
         kept = settled(now, in_step)
         kept.files |= arrival.files  # with the times that they had, not new ones
+        gone = removed.read(project)
+        others = {path: entry for path, entry in gone.items() if not (self._wishes.chosen or bool)(path)}
+        removed.keep(project, others | {path: gone.get(path) or before[path] for path in self._undecided})
         project.base.keep(project.store_url, project.folder, name, base, kept)
         project.ledger.set_project_place(project.path, project.store_url, project.folder)
 

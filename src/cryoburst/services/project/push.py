@@ -75,6 +75,7 @@ class _Push:
         # Without a list in the store (its first push, or somebody emptied it) nothing that we remember of it counts.
         self._before = project.entries() if newest else {}
         self._entries: dict[str, Entry] = {}  # the new list
+        self._removed: dict[str, Entry] = {}  # what is still here, and somebody else removed
         self._unread: list[str] = []  # files whose content has to be read, in the order of their paths
         self._checksums: dict[str, str] = {}  # of those, what was read
         self._wrong: set[str] = set()  # checksums of what the store does not have as its list says
@@ -87,6 +88,7 @@ class _Push:
         if not self._wishes.force and newest != (project.base.head if same_place else ""):
             raise heads.overtaken(project.store, project.folder)
         contents = self._contents()
+        self._set_aside()
         again = self._again(contents)
         self._collect(contents, again)
         gone = self._carry()
@@ -99,6 +101,19 @@ class _Push:
             self._count(gone)
         contents.tell()
         self._write(newest)
+
+    def _set_aside(self) -> None:
+        """Leave out what others removed from the list and nobody decided about here; ``force`` decides."""
+        if not self._newest or self._wishes.force:
+            return
+        from cryoburst.services.project import removed
+
+        self._removed = removed.undecided(self._project, self._found, self._before)
+        self._found.drop(self._removed)
+        if self._removed:
+            what = f"what was removed in the store and is still here is not sent: {', '.join(sorted(self._removed)[:5])}"
+            more = f" and {len(self._removed) - 5} more" if len(self._removed) > 5 else ""
+            self._outcome.warnings.append(f"{what}{more}; cryoburst project pull --delete or --ours decides")
 
     def _contents(self) -> "Contents":
         from cryoburst.services.project.contents import Contents, examine
@@ -269,6 +284,8 @@ class _Push:
 
     def _write(self, newest: str) -> None:
         """Write the new list where it differs from the one before, and keep the base."""
+        from cryoburst.services.project import removed
+
         project, outcome, entries = self._project, self._outcome, self._entries
         files = [entry for entry in entries.values() if entry.is_file]
         outcome.counts |= {"files": len(files), "bytes": sum(entry.size for entry in files)}
@@ -280,6 +297,7 @@ class _Push:
             name = head.name
         stale = set(self._unread) - set(self._checksums)  # in the list as they were before: they could not be sent
         fine = (path for path in entries if self._found.has(path) and path not in stale)
+        removed.keep(project, self._removed)
         project.base.keep(project.store_url, project.folder, name, entries, settled(self._found, fine))
         project.ledger.set_project_place(project.path, project.store_url, project.folder)
         outcome.generation = int(name.partition("-")[0])

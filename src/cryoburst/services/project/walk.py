@@ -58,6 +58,13 @@ class Found:
         """Whether there is something by this name that can be carried."""
         return path in self.files or path in self.links or path in self.stubs or path in self.folders
 
+    def drop(self, paths: Iterable[str]) -> None:
+        """Forget these names."""
+        for path in paths:
+            self.folders.discard(path)
+            for names in (self.files, self.links, self.stubs):
+                names.pop(path, None)
+
     def cover(self, path: str) -> str:
         """What could not be looked at and hides this name: itself, or a folder above it. Empty when nothing does; else
         nobody can say that it is gone."""
