@@ -92,13 +92,13 @@ class _Push:
         again = self._again(contents)
         self._collect(contents, again)
         gone = self._carry()
-        self._count(gone)
+        self._count(gone, self._unread)
         if self._wishes.dry_run:
             return
         self._refuse_empty(gone)
         if self._unread:
             self._send(contents, show)
-            self._count(gone)
+            self._count(gone, ())  # a file that could not be read is not new: it is not in the store
         contents.tell()
         self._write(newest)
 
@@ -189,8 +189,8 @@ class _Push:
                 gone.append(path)
         return gone
 
-    def _count(self, gone: Sequence[str]) -> None:
-        before, waiting = self._before, [path for path in self._unread if path not in self._entries]
+    def _count(self, gone: Sequence[str], waiting: Sequence[str]) -> None:
+        before = self._before
         new = [path for path in (*self._entries, *waiting) if path not in before]
         changed = [path for path, entry in self._entries.items() if path in before and not entry.same(before[path])]
         changed += [path for path in waiting if path in before]
