@@ -115,3 +115,12 @@ def test_the_disk_of_the_state_folder_is_full(home: Home) -> None:
         assert not (home.project / FOLDER / "RELION_JOB_EXIT_SUCCESS").exists()
     finally:
         subprocess.run(["umount", "-l", str(home.state)], check=True)
+
+
+def test_relions_template_is_beside_the_settings(home: Home) -> None:
+    done = home.call("relion", "setup")
+    assert done.returncode == 0
+    template = home.config.parent / "relion_template.sh"
+    assert template.is_file()
+    assert f"export RELION_QSUB_TEMPLATE={template}\n" in done.stdout
+    assert not (home.root / ".config").exists()

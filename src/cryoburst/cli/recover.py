@@ -5,7 +5,7 @@ import argparse
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst recover``."""
-    parser.add_argument("--store", metavar="URL", action="append", default=[], help="another store to look in")
+    parser.add_argument("--store", metavar="STORE", action="append", default=[], help="another store to look in, by name or URL")
     parser.add_argument("--json", action="store_true", help="print what was found as JSON")
 
 
@@ -19,11 +19,15 @@ def run(options: argparse.Namespace) -> int:
     from cryoburst.services.recover import recover
     from cryoburst.services.report import run_values
     from cryoburst.services.stores import known_stores, store_url
+    from cryoburst.stores import open_store
 
     settings = settings_.load()
+    named = [store_url(settings, each) for each in options.store]
+    for url in named:
+        next(iter(open_store(url).list("runs/")), None)  # one that is none, or can't be read, is told before anything
     before = {run.uid for run in Ledger(settings.database).runs()}  # opening the world may recover already
     world = open_world(settings)
-    found = recover(world, [*known_stores(settings), *(store_url(settings, each) for each in options.store)])
+    found = recover(world, [*known_stores(settings), *named])
     new = [run for run in world.ledger.runs()[::-1] if run.uid not in before]
     if any(not run.state.final for run in world.ledger.runs(unfinished=True)):
         watcher.ensure(settings)

@@ -11,8 +11,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     setup.add_argument(
         "--template",
         type=Path,
-        default=Path("~/.config/cryoburst/relion_template.sh"),
-        help="where to write the template (%(default)s)",
+        metavar="FILE",
+        help="where to write the template (relion_template.sh beside the settings, in ~/.config/cryoburst)",
     )
     setup.add_argument("--write", action="store_true", help="also put the lines into ~/.bashrc")
 
@@ -25,8 +25,10 @@ def run(options: argparse.Namespace) -> int:
 
     from cryoburst.model.errors import BadInput
     from cryoburst.packages.relion.setup import environment, shell_lines, write_lines, write_template
+    from cryoburst.services.places import config_folder
 
-    template: Path = options.template.expanduser().absolute()
+    given: Path | None = options.template
+    template = (given.expanduser() if given else config_folder() / "relion_template.sh").absolute()
     write_template(template)
     program = Path(sys.argv[0]).absolute()
     if program.name != "cryoburst":  # started as a module: the one on PATH, or beside this Python
