@@ -62,11 +62,16 @@ def test_from_push_to_clone(home: Home, tmp_path: Path) -> None:
     assert pushed["counts"]["files"] > 3
     listed = home.call("project", "clone", store_of(home).url)
     assert pushed["folder"] in listed.stdout
+    for name in ("nope", "nope/deeper"):
+        sentence = home.fails("project", "clone", f"{store_of(home).url}/{name}")
+        assert sentence.startswith("there is no such project in the store" if name == "nope" else "no store here")
+    assert pushed["folder"] in home.call("project", "clone", f"{store_of(home).url}/{pushed['folder']}").stdout
     refused = home.call("project", "clone", store_of(home).url, str(tmp_path / "clone"))
     assert (refused.returncode, pushed["folder"] in refused.stderr) == (2, True)
     refused = home.call("project", "clone", f"{store_of(home).url}/{pushed['folder']}", str(home.project))
     assert (refused.returncode, "a clone needs a new or an empty folder" in refused.stderr) == (2, True)
     home.call("store", "add", "nas", store_of(home).url)
+    assert home.fails("project", "clone", "nas/nope").endswith(f": it has {pushed['folder']}")
     done = home.call("project", "clone", f"nas/{pushed['folder']}", str(tmp_path / "clone"), "--json")
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["counts"]["brought"] == pushed["counts"]["files"]

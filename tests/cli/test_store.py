@@ -66,6 +66,12 @@ def test_names(home: Home, lab: FolderStore) -> None:
     assert home.config.read_text() == "# mine\n"
 
 
+def test_a_misspelt_store_in_the_settings_is_told_before_anything_is_printed(home: Home, lab: FolderStore) -> None:
+    home.environment["CRYOBURST_STORE"] = "typo"
+    for words in ((), ("--json",)):
+        assert home.fails("store", "names", *words) == "there is no store with this name (typo): the names are lab"
+
+
 def test_what_is_no_store_gets_no_name(home: Home) -> None:
     assert "--create" in home.fails("store", "add", "lab", "file:///nowhere/at/all")
     assert "needs a scheme" in home.fails("store", "add", "lab", "lab")
@@ -172,6 +178,9 @@ def test_rm(home: Home, lab: FolderStore) -> None:
         ("gc", "--older", "-1"),
         ("gc", "--older", "nan"),
         ("ls", "nope"),
+        ("ls", "lab", "nope"),
+        ("ls", "lab", "nope", "--json"),
+        ("ls", "lab", "nope/x", "--keys"),
         ("rm", "--run", "12"),
         ("rm", "--project", "../.."),
         ("rm", "--project", "runs"),

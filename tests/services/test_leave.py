@@ -94,6 +94,11 @@ def test_outputs_that_were_left_come_when_they_are_fetched(home: Home) -> None:
     assert "2 outputs (3.0 MB) stay in the store: cryoburst fetch 1 brings them" in shown
     assert "2 files, 3.0 MB in the store" in shown
 
+    none = home.call("fetch", "1", "--only", "sub/*.mrcs", "--only", "out.star")
+    assert (none.returncode, none.stdout) == (2, "")
+    assert none.stderr.startswith("cryoburst: no output of run 1 is like this (sub/*.mrcs): patterns are relative to")
+    assert home.runs()[0]["files_left"] == 2
+
     some = home.call("fetch", "1", "--only", "sub/*")
     assert (some.returncode, some.stderr) == (0, "")
     assert some.stdout == "Run 1: 4 outputs are home and verified\n1 more (3.0 MB) stay in the store\n"

@@ -48,7 +48,10 @@ class Formatter(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, whose errors are one sentence as all others are."""
+    """argparse, whose errors are one sentence as all others are, and which takes no part of a word for the word."""
+
+    def __init__(self, **how: Any) -> None:
+        super().__init__(**how, allow_abbrev=False)
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **({"formatter_class": Formatter} | named))

@@ -175,18 +175,21 @@ def _clone(options: argparse.Namespace) -> int:
 
     settings = settings_.load()
     if options.folder is None:
-        return _projects(locate(settings, options.source)[0], options)
+        return _projects(*locate(settings, options.source), options)
     wishes = Wishes(all_=options.all, below=BELOW if options.below is None else options.below)
     outcome = clone(settings, options.source, options.folder, wishes, _shown("Fetching", options))
     return _brought(outcome, options)
 
 
-def _projects(url: str, options: argparse.Namespace) -> int:
-    """List the projects of a store."""
+def _projects(url: str, name: str, options: argparse.Namespace) -> int:
+    """List the projects of a store, or the one that was named."""
     from cryoburst.cli.show_values import moment, print_json, table
-    from cryoburst.services.project.clone import projects
+    from cryoburst.services.project.clone import projects, unknown
 
     found = projects(url)
+    if name and name not in found:
+        raise unknown(url, name)
+    found = {folder: head for folder, head in found.items() if name in ("", folder)}
     if options.json:
         keys = ("generation", "time", "host", "owner", "project", "files", "bytes")
         print_json([{"folder": folder} | {key: getattr(head, key) for key in keys} for folder, head in found.items()])

@@ -2,11 +2,13 @@
 
 import argparse
 import os
+from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from cryoburst.model.plugins import Store
+    from cryoburst.model.plugins import Store, Stored
     from cryoburst.services.settings import Settings
 
 
@@ -114,14 +116,14 @@ def _names(options: argparse.Namespace, settings: "Settings") -> int:
     from cryoburst.cli.show_values import print_json, table
     from cryoburst.services import stores
 
-    names = stores.read_names()
+    names, in_force = stores.read_names(), stores.store_url(settings)
     if options.json:
-        print_json({"stores": names.stores, "default": names.default or None, "in_force": stores.store_url(settings)})
+        print_json({"stores": names.stores, "default": names.default or None, "in_force": in_force})
         return 0
     rows = [("*" if name == names.default else "", name, url) for name, url in sorted(names.stores.items())]
     if rows:
         print(table(("", "NAME", "URL"), rows))
-    print(f"Without a name: {stores.store_url(settings)}")
+    print(f"Without a name: {in_force}")
     return 0
 
 
@@ -155,13 +157,26 @@ def _ls(options: argparse.Namespace, settings: "Settings") -> int:
     store = _open(options, settings)
     prefix = f"{options.prefix.strip('/')}/" if options.prefix.strip("/") else ""
     if options.keys:
-        show_store.print_keys(store.list(prefix), as_json=options.json)
+        show_store.print_keys(_some(store.list(prefix), store.url, prefix), as_json=options.json)
         return 0
     evidence = Evidence(store, 0.0)
     evidence.look()
     listed = (found for part in ((f"projects/{prefix}", prefix) if prefix else ("",)) for found in store.list(part))
-    show_store.print_contents(measure(listed), evidence, prefix.rstrip("/"), as_json=options.json)
+    runs = any(f"{run.project}/" == prefix for run in evidence.runs.values())
+    lines = measure(listed if runs else _some(listed, store.url, prefix))
+    show_store.print_contents(lines, evidence, prefix.rstrip("/"), as_json=options.json)
     return 0
+
+
+def _some(listed: Iterable["Stored"], url: str, prefix: str) -> Iterator["Stored"]:
+    """What is listed. Raises NotThere when that is nothing and a prefix was named."""
+    from cryoburst.model.errors import NotThere
+
+    found = iter(listed)
+    first = next(found, None)
+    if first is None and prefix:
+        raise NotThere("nothing in the store has this name", where=f"{prefix} in {url}", advice="see cryoburst store ls")
+    return chain(() if first is None else (first,), found)
 
 
 def _du(options: argparse.Namespace, settings: "Settings") -> int:

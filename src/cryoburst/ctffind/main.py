@@ -16,6 +16,7 @@ def main(arguments: list[str] | None = None) -> int:
         prog="cryoburst-ctffind",
         description="Estimates a CTF. Speaks CTFFIND 4.1's dialogue (answers on standard input, one per line), so "
         "RELION can use it as its CTFFIND executable: set RELION_CTFFIND_EXECUTABLE to this program.",
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"cryoburst-ctffind {version('cryoburst')}")
     parser.add_argument("--amplitude-spectrum-input", action="store_true", help="the image is an amplitude spectrum")

@@ -75,8 +75,9 @@ def fetch(world: World, number: int, only: Sequence[str] = ()) -> int:
     """Bring the outputs of a run home from the store once more; how many files are home.
 
     Of the outputs that were left in the store all come, or those that a pattern of ``only`` names. What is home and
-    right is not read again; nothing newer is asked of a machine. Raises NotThere when the store has nothing of it,
-    BadInput while another run is at work in the same job folder, or when a later one has used it.
+    right is not read again; nothing newer is asked of a machine. Raises NotThere when the store has nothing of it, and,
+    after all others came, when a pattern names no output; BadInput while another run is at work in the same job folder,
+    or when a later one has used it.
     """
     leave.patterns(only)
     run = world.ledger.run(number)
@@ -97,16 +98,28 @@ def fetch(world: World, number: int, only: Sequence[str] = ()) -> int:
     spec = stage_out.read_spec(world, run)
     ended = load_document(world.store(run), Exit, run.prefix + "exit.json")
 
+    unmatched = dict.fromkeys(only)
+
     def wanted(output: Output) -> bool:
-        return not only or not leave.left(run, output) or leave.matches(only, run.job, output)
+        matched = [word for word in only if leave.matches([word], run.job, output)]
+        for word in matched:
+            unmatched.pop(word, None)
+        return bool(matched) or not only or not leave.left(run, output)
 
     if ended is not None:
         changes, _ = stage_out.fetch(world, replace(run, batches_home=0), spec, ended, wanted)
         counted = {name: changes[name] for name in _COUNTS if name in changes}
-        return ((world.ledger.change(run, counted) if counted else None) or run).files_out
-    heartbeat = load_document(world.store(run), Heartbeat, run.prefix + "heartbeat.json")
-    if heartbeat is None:
-        raise NotThere(f"the store has no outputs of run {number}")
-    stage_out.sync(world, replace(run, batches_home=0), spec, heartbeat, wanted)
-    counted = dict[str, object](stage_out.count_left(world, run, heartbeat.batches))
-    return ((world.ledger.change(run, counted) if counted else None) or run).files_out
+    else:
+        heartbeat = load_document(world.store(run), Heartbeat, run.prefix + "heartbeat.json")
+        if heartbeat is None:
+            raise NotThere(f"the store has no outputs of run {number}")
+        stage_out.sync(world, replace(run, batches_home=0), spec, heartbeat, wanted)
+        counted = dict[str, object](stage_out.count_left(world, run, heartbeat.batches))
+    count = ((world.ledger.change(run, counted) if counted else None) or run).files_out
+    if unmatched:
+        raise NotThere(
+            f"no output of run {number} is like this",
+            where=", ".join(unmatched),
+            advice="patterns are relative to the job folder, and * also matches a slash",
+        )
+    return count

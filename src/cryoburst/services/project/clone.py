@@ -45,7 +45,7 @@ def clone(
         raise BadInput("a clone needs a new or an empty folder", where=str(folder))
     project = Project(real, url, name, base)
     if not heads.newest(project.store, name):
-        raise NotThere("there is no such project in the store", where=f"{name} in {url}", advice=_known(url))
+        raise unknown(url, name)
     Path(real).mkdir(parents=True, exist_ok=True)
     if empty:
         base.keep(url, name, "", {}, Found())  # so that a clone that is cut can go on, as a pull or a clone
@@ -65,11 +65,23 @@ def locate(settings: Settings, source: str) -> tuple[str, str]:
 
         folder = unquote(last)
         try:
-            if "/" not in folder and folder not in (".", "..") and heads.newest(open_store(parent), folder):
+            store = open_store(parent)
+            fine = "/" not in folder and folder not in (".", "..")
+            if fine and (heads.newest(store, folder) or (heads.folders(store) and not _has_projects(source))):
                 return parent, folder
         except (StoreError, BadInput):
             return source, ""
     return source, ""
+
+
+def _has_projects(url: str) -> bool:
+    """Whether an address is that of a store with projects."""
+    from cryoburst.stores import open_store
+
+    try:
+        return bool(heads.folders(open_store(url)))
+    except StoreError:
+        return False
 
 
 def projects(url: str) -> dict[str, Head]:
@@ -84,6 +96,8 @@ def projects(url: str) -> dict[str, Head]:
     return found
 
 
-def _known(url: str) -> str:
+def unknown(url: str, name: str) -> NotThere:
+    """The error that says which projects there are instead."""
     known = ", ".join(projects(url))
-    return f"it has {known}" if known else "it has none"
+    advice = f"it has {known}" if known else "it has none"
+    return NotThere("there is no such project in the store", where=f"{name} in {url}", advice=advice)
