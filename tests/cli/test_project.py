@@ -51,10 +51,24 @@ def test_words(home: Home) -> None:
         done = home.call(*words)
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
+    home.call("project", "push")
+    assert home.fails("project", "pull", "nope", "*.star", "no/pe") == (
+        "the project in the store has no name like this (nope)"
+    )
     assert "there is no such folder" in home.call("project", "push", "nowhere").stderr
     assert "there is no store with this name" in home.call("project", "push", "--store", "nas").stderr
-    assert "the store has no project here" in home.call("project", "pull").stderr
-    assert home.call("project", "status").returncode == 1
+    other = home.root / "other"
+    other.mkdir()
+    assert "the store has no project here" in home.call("project", "pull", "--project", str(other)).stderr
+    assert home.call("project", "status", str(other)).returncode == 1
+
+
+def test_a_byte_that_is_no_text_is_shown_as_that_byte(home: Home) -> None:
+    (home.project / "bad\udcff.star").touch()
+    (home.project / "BAD\udcff.star").touch()
+    said = home.call("project", "push", "--dry-run").stdout
+    assert "\n  bad\\xff.star\n" in said
+    assert r"only one of these names can be: 'BAD\xff.star' and 'bad\xff.star'" in said
 
 
 def test_from_push_to_clone(home: Home, tmp_path: Path) -> None:
@@ -76,6 +90,10 @@ def test_from_push_to_clone(home: Home, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["counts"]["brought"] == pushed["counts"]["files"]
     assert (tmp_path / "clone" / STAR).read_bytes() == (home.project / STAR).read_bytes()
+    home.call("project", "clone", f"nas/{pushed['folder']}", str(tmp_path / "stubs"), "--below", "0")
+    assert (tmp_path / "stubs" / STACK).is_symlink()
+    again = json.loads(home.call("project", "push", str(tmp_path / "stubs"), "--json").stdout)["counts"]
+    assert (again["files"], again["bytes"]) == (pushed["counts"]["files"], pushed["counts"]["bytes"])  # stubs count
     sub = tmp_path / "clone" / FOLDER
     assert json.loads(home.call("project", "status", str(tmp_path / "clone"), "--json").stdout)["in_step"]
     assert (sub / "job.star").exists()

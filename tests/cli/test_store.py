@@ -66,6 +66,18 @@ def test_names(home: Home, lab: FolderStore) -> None:
     assert home.config.read_text() == "# mine\n"
 
 
+def test_a_number_of_days_that_is_none(home: Home, lab: FolderStore) -> None:
+    sentence = home.fails("store", "gc", "--older", "soon")
+    assert sentence.startswith("argument --older: soon is not a number of days, such as 7")
+
+
+def test_what_to_do_is_said_once(home: Home) -> None:
+    assert home.fails("store", "add", "lab", "file:///nowhere/at/all") == (
+        "no store here: No such file or directory (file:///nowhere/at/all): make the store first (cryoburst store add "
+        "NAME URL --create), or mount its disk"
+    )
+
+
 def test_a_misspelt_store_in_the_settings_is_told_before_anything_is_printed(home: Home, lab: FolderStore) -> None:
     home.environment["CRYOBURST_STORE"] = "typo"
     for words in ((), ("--json",)):
@@ -174,7 +186,6 @@ def test_rm(home: Home, lab: FolderStore) -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ("gc", "--older", "soon"),
         ("gc", "--older", "-1"),
         ("gc", "--older", "nan"),
         ("ls", "nope"),

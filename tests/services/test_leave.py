@@ -101,7 +101,7 @@ def test_outputs_that_were_left_come_when_they_are_fetched(home: Home) -> None:
 
     some = home.call("fetch", "1", "--only", "sub/*")
     assert (some.returncode, some.stderr) == (0, "")
-    assert some.stdout == "Run 1: 4 outputs are home and verified\n1 more (3.0 MB) stay in the store\n"
+    assert some.stdout == "Run 1: 4 outputs are home and verified\n1 more (3.0 MB) stays in the store\n"
     assert (folder / "sub/small.mrc").stat().st_size == 5000
     assert parse_stub(text(folder / "big.mrc")) == stub
     assert home.runs()[0]["files_left"] == 1

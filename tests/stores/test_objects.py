@@ -23,8 +23,8 @@ from cryoburst.model.errors import (
     StoreUnavailable,
 )
 from cryoburst.model.store import Store, read_whole
-from cryoburst.stores import clients, open_store
-from cryoburst.stores.address import parse
+from cryoburst.stores import clients, open_store, probe
+from cryoburst.stores.address import Address, parse
 from cryoburst.stores.objects import ObjectStore
 
 from .canned import Asked, Canned, Said, found, listing, xml
@@ -118,8 +118,8 @@ def test_a_forbidden_write(server: Canned, bucket: ObjectStore) -> None:
 @pytest.mark.parametrize(
     ("endpoint", "words"),
     [
-        ("http://127.0.0.1:1", "no connection .Connection refused."),
-        ("http://no-such-host.invalid", "no connection"),
+        ("http://127.0.0.1:1", r"^no connection \(Connection refused\) \(s3://bucket at 127.0.0.1:1\)$"),
+        ("http://no-such-host.invalid", r"^no connection .*\(s3://bucket at no-such-host.invalid\)$"),
     ],
 )
 def test_no_server(user: None, endpoint: str, words: str) -> None:
@@ -434,6 +434,31 @@ def test_the_probe_of_a_store_that_refuses_is_one_error(server: Canned, bucket: 
     findings = bucket.probe()
     assert {each.level for each in findings} == {"error"}
     assert "does not know the credential" in findings[0].sentence
+
+
+def test_the_probe_of_a_server_that_is_away_names_the_server_and_no_key(user: None) -> None:
+    findings = ObjectStore("s3://bucket/base?endpoint=http://127.0.0.1:1").probe()
+    assert findings[0].sentence == "no connection (Connection refused) (s3://bucket/base at 127.0.0.1:1)"
+
+
+def test_the_probe_of_a_store_that_takes_no_writes_names_no_key(server: Canned, bucket: ObjectStore) -> None:
+    server.answer = always(xml(403, "AccessDenied", "no way"))
+    assert bucket.probe()[0].sentence == "the credential does not allow this: AccessDenied: no way (s3://bucket/base)"
+
+
+def test_a_server_without_conditional_writes_is_told_in_plain_words(server: Canned, bucket: ObjectStore) -> None:
+    """Swift's S3 answers 501 to If-None-Match."""
+
+    def answer(asked: Asked) -> Said:
+        named = {name.lower() for name in asked.headers}
+        return xml(501, "NotImplemented") if "if-none-match" in named else Said(200, headers={"ETag": '"e"'})
+
+    server.answer = answer
+    (finding,) = probe.look_closer(bucket, Address("gs", "bucket", ""), bucket._put_new)  # pyright: ignore[reportPrivateUsage]
+    assert (finding.level, finding.sentence) == (
+        "warning",
+        "the server can't be told to write an object only if there is none yet; nothing here relies on that",
+    )
 
 
 def test_google_and_azure_speak_through_the_same_client(

@@ -20,15 +20,15 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fetch what is missing or changed at home, and what was left in the store."""
-    from cryoburst.cli.show_values import size
+    from cryoburst.cli.show_values import count, size, verb
     from cryoburst.services import runs
     from cryoburst.services import settings as settings_
     from cryoburst.services.house import open_world
 
     world = open_world(settings_.load())
-    count = runs.fetch(world, options.number, options.only)
-    print(f"Run {options.number}: {count} outputs are home and verified")
+    home = runs.fetch(world, options.number, options.only)
+    print(f"Run {options.number}: {count(home, 'output')} {'is' if home == 1 else 'are'} home and verified")
     run = world.ledger.run(options.number)
     if run.files_left:
-        print(f"{run.files_left} more ({size(run.bytes_left)}) stay in the store")
+        print(f"{run.files_left} more ({size(run.bytes_left)}) {verb(run.files_left, 'stay')} in the store")
     return 0

@@ -149,16 +149,14 @@ def _push(options: argparse.Namespace) -> int:
 
 
 def _pull(options: argparse.Namespace) -> int:
-    from cryoburst.services.project.compare import chooser
     from cryoburst.services.project.pull import BELOW, Wishes, pull
 
     project = _open(options)
     within = Path.cwd().resolve()
     inside = within.is_relative_to(project.path)
     wishes = Wishes(
-        chosen=chooser(options.names, str(within.relative_to(project.path)) if inside else "")
-        if options.names
-        else None,
+        names=options.names,
+        within=str(within.relative_to(project.path)) if inside else "",
         all_=options.all,
         below=BELOW if options.below is None else options.below,
         theirs=options.theirs,
@@ -207,12 +205,15 @@ def _brought(outcome: "Outcome", options: argparse.Namespace) -> int:
         return _json(outcome)
     counts = outcome.counts
     print(f"Brought {_count(counts['brought'], 'file')}, {_size(counts['bytes_brought'])}, to {outcome.project}")
-    if counts["stubs"]:
-        print(f"{_count(counts['stubs'], 'large file')} stay in the store: cryoburst project pull NAME brings one")
-    if counts["kept"]:
-        print(f"{_count(counts['kept'], 'name')} changed or removed here stay so: cryoburst project push sends that")
+    if stubs := counts["stubs"]:
+        stay = f"{_count(stubs, 'large file')} {_verb(stubs, 'stay')} in the store"
+        print(f"{stay}: cryoburst project pull NAME brings one")
+    if kept := counts["kept"]:
+        stay = f"{_count(kept, 'name')} changed or removed here {_verb(kept, 'stay')} so"
+        print(f"{stay}: cryoburst project push sends that")
     if counts["gone_there"]:
-        print(f"{_count(counts['gone_there'], 'name')} gone from the store's list: still here; --delete removes, --ours keeps")
+        gone = f"{_count(counts['gone_there'], 'name')} gone from the store's list"
+        print(f"{gone}: still here; --delete removes, --ours keeps")
     if counts["deleted"]:
         print(f"Removed {_count(counts['deleted'], 'name')} that the store no longer lists")
     return _left(outcome, "not brought")
@@ -329,7 +330,15 @@ def _shown(what: str, options: argparse.Namespace) -> "Callable[[Tally], Abstrac
 
 
 def _count(number: int, thing: str) -> str:
-    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+    from cryoburst.cli.show_values import count
+
+    return count(number, thing)
+
+
+def _verb(number: int, word: str) -> str:
+    from cryoburst.cli.show_values import verb
+
+    return verb(number, word)
 
 
 def _size(count: float) -> str:

@@ -5,13 +5,15 @@ import argparse
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst recover``."""
-    parser.add_argument("--store", metavar="STORE", action="append", default=[], help="another store to look in, by name or URL")
+    parser.add_argument(
+        "--store", metavar="STORE", action="append", default=[], help="another store to look in, by name or URL"
+    )
     parser.add_argument("--json", action="store_true", help="print what was found as JSON")
 
 
 def run(options: argparse.Namespace) -> int:
     """Add what the ledger does not know; exit code 1 when something could not be read."""
-    from cryoburst.cli.show_values import print_json
+    from cryoburst.cli.show_values import count, print_json
     from cryoburst.database.ledger import Ledger
     from cryoburst.services import settings as settings_
     from cryoburst.services import watcher
@@ -35,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
         values = [run_values(run, world.clock()) for run in new]
         print_json({"runs": values, "machines": found.machines, "problems": found.problems})
     else:
-        print(f"Found {len(new)} runs and {found.machines} machines that were not in the list")
+        print(f"Found {count(len(new), 'run')} and {count(found.machines, 'machine')} that the list did not have")
         for run in new:
             print(f"  run {run.number} {run.state} {run.job}")
         for problem in found.problems:

@@ -21,7 +21,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the run, its machines and its events."""
     import time
 
-    from cryoburst.cli.show_values import clock_time, duration, moment, price, print_json, size, table
+    from cryoburst.cli.show_values import clock_time, count, duration, moment, price, print_json, size, table
     from cryoburst.services import settings as settings_
     from cryoburst.services.ledger import open_ledger
     from cryoburst.services.report import detail_values
@@ -50,8 +50,11 @@ def run(options: argparse.Namespace) -> int:
             f"{values['machine'] or 'not chosen yet'} (provider {values['provider']}), attempt {values['attempt']}",
         ),
         ("progress", _progress(values, now)),
-        ("sent", f"{values['files_in']} files, {size(values['bytes_in'])}; {size(values['bytes_sent'])} were new"),
-        ("brought back", f"{values['files_out']} files, {size(values['bytes_out'])}"),
+        (
+            "sent",
+            f"{count(values['files_in'], 'file')}, {size(values['bytes_in'])}; {size(values['bytes_sent'])} were new",
+        ),
+        ("brought back", f"{count(values['files_out'], 'file')}, {size(values['bytes_out'])}"),
         *([("left", _left(values))] if values["files_left"] else []),
         ("submitted", moment(values["submitted"])),
         ("waited, ran", f"{duration(values['wait_seconds'])}, {duration(values['run_seconds'])}"),
@@ -69,11 +72,10 @@ def run(options: argparse.Namespace) -> int:
 
 def _left(values: "dict[str, Any]") -> str:
     """What stays in the store."""
-    from cryoburst.cli.show_values import size
+    from cryoburst.cli.show_values import count, size
 
-    return (
-        f"{values['files_left']} files, {size(values['bytes_left'])} in the store: cryoburst fetch {values['number']}"
-    )
+    left = f"{count(values['files_left'], 'file')}, {size(values['bytes_left'])}"
+    return f"{left} in the store: cryoburst fetch {values['number']}"
 
 
 def _progress(values: "dict[str, Any]", now: float) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
-from cryoburst.cli.show_values import moment, print_json, size, table
+from cryoburst.cli.show_values import count, moment, print_json, size, table, verb
 from cryoburst.model.errors import one_line
 from cryoburst.model.plugins import Stored
 from cryoburst.services.evidence import Evidence, Known
@@ -88,7 +88,7 @@ def _print_project(lines: list[Line], evidence: Evidence, project: str, *, as_js
     head = ("RUN", "STATE", "JOB", "OWNER", "SUBMITTED", "OBJECTS", "SIZE", "UID")
     print(table(head, rows, right=("RUN", "OBJECTS", "SIZE")) if rows else f"No run of {project} is in this store.")
     for line in rest:
-        print(f"{line['kind']}: {line['objects']} objects, {size(line['bytes'])}")
+        print(f"{line['kind']}: {count(line['objects'], 'object')}, {size(line['bytes'])}")
     _print_problems(evidence.problems)
 
 
@@ -136,7 +136,8 @@ def print_usage(found: Found, evidence: Evidence, url: str, days: float, *, as_j
     ]
     head = ("PROJECT", "WHAT", "OBJECTS", "SIZE", "GC COULD FREE")
     print(table(head, rows, right=head[2:]) if rows else "The store is empty.")
-    print(f"\nTogether {objects} objects, {size(total)}; gc could free {size(found.bytes)} not used for {days:g} days")
+    free = f"gc could free {size(found.bytes)} not used for {days:g} days"
+    print(f"\nTogether {count(objects, 'object')}, {size(total)}; {free}")
     if usd is not None:
         print(
             f"About {usd:.2f} USD a month at {USD_PER_GB_MONTH} USD per GB (S3 Standard, us-east-1; not asked of AWS)"
@@ -180,9 +181,10 @@ def print_freed(found: Found, *, done: bool, as_json: bool) -> None:
     if len(found.leftovers) > SHOWN:
         print(f"and {len(found.leftovers) - SHOWN} more unfinished uploads or files")
     if done:
-        print(f"Deleted {found.objects} objects, {size(found.bytes)}")
+        print(f"Deleted {count(found.objects, 'object')}, {size(found.bytes)}")
     elif found.objects:
-        print(f"gc could free {found.objects} objects, {size(found.bytes)}; --yes deletes them")
+        them = "it" if found.objects == 1 else "them"
+        print(f"gc could free {count(found.objects, 'object')}, {size(found.bytes)}; --yes deletes {them}")
     else:
         print("Nothing can go.")
     for run in found.unfinished[:SHOWN]:
@@ -195,12 +197,12 @@ def print_freed(found: Found, *, done: bool, as_json: bool) -> None:
 def print_removed(shown: Shown, lines: list[Line], *, done: bool, as_json: bool) -> None:
     """What rm would remove, or removed."""
     lines = [line for line in lines if line.free_objects]
-    objects, count = (sum(getattr(line, name) for line in lines) for name in ("free_objects", "free_bytes"))
+    objects, freed = (sum(getattr(line, name) for line in lines) for name in ("free_objects", "free_bytes"))
     if as_json:
         values = {
             "removed": done,
             "objects": objects,
-            "bytes": count,
+            "bytes": freed,
             "lines": [asdict(line) for line in lines],
             "staying": shown.staying,
             "unfetched": [run.request.uid for run in shown.unfetched],
@@ -213,9 +215,10 @@ def print_removed(shown: Shown, lines: list[Line], *, done: bool, as_json: bool)
     for run in shown.unfetched:
         print(f"Outputs of run {run.request.number} ({run.request.job}) were left in the store and may be nowhere else")
     if shown.staying:
-        print(f"{shown.staying} objects stay: an unfinished run or a pushed project needs them")
-    tail = "" if done or not objects else "; --yes removes them"
-    print(f"{'Removed' if done else 'It has'} {objects} objects, {size(count)}{tail}")
+        stay = f"{count(shown.staying, 'object')} {verb(shown.staying, 'stay')}"
+        print(f"{stay}: an unfinished run or a pushed project needs that")
+    tail = "" if done or not objects else f"; --yes removes {'it' if objects == 1 else 'them'}"
+    print(f"{'Removed' if done else 'It has'} {count(objects, 'object')}, {size(freed)}{tail}")
     _print_problems(shown.problems)
 
 

@@ -21,6 +21,16 @@ def size(count: float) -> str:
     return f"{count:.1f} TB"
 
 
+def count(number: int, thing: str) -> str:
+    """``1 file``, ``2 files``, ``20,000 files``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def verb(number: int, word: str) -> str:
+    """What one thing does (``stays``), or several do (``stay``)."""
+    return f"{word}s" if number == 1 else word
+
+
 def duration(seconds: float | None) -> str:
     """Seconds for people: ``0.4 s``, ``2 min 05 s``, ``3 h 20 min``; unknown is a dash."""
     if seconds is None:

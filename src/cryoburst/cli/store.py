@@ -55,9 +55,12 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _days(text: str) -> float:
-    days = float(text)
+    try:
+        days = float(text)
+    except ValueError:
+        days = -1.0
     if not 0 <= days < 36_500:
-        raise ValueError(text)
+        raise argparse.ArgumentTypeError(f"{text} is not a number of days, such as 7")
     return days
 
 
@@ -86,11 +89,12 @@ def _add(options: argparse.Namespace, settings: "Settings") -> int:
     if options.create:
         store.create()
     if not options.no_check:
+        next(iter(store.list("")), None)  # its own error says best what to do
         findings = stores.check(store, mend=options.create)
         errors = [f for f in findings if f.level == "error"]
         if errors:
-            advice = "--create makes a store where there is none, --no-check takes it as it is"
-            raise StoreError(f"it can't be used: {errors[0].subject}: {errors[0].sentence}", advice=advice)
+            wrong = f"{errors[0].subject}: {errors[0].sentence}"
+            raise StoreError(f"it can't be used (--no-check takes it as it is): {wrong}")
     stores.add_name(options.name, url, default=options.default)
     if options.json:
         named = {"name": options.name, "url": url, "default": stores.read_names().default == options.name}
@@ -175,7 +179,7 @@ def _some(listed: Iterable["Stored"], url: str, prefix: str) -> Iterator["Stored
     found = iter(listed)
     first = next(found, None)
     if first is None and prefix:
-        raise NotThere("nothing in the store has this name", where=f"{prefix} in {url}", advice="see cryoburst store ls")
+        raise NotThere("nothing in the store has this name", where=f"{prefix} in {url}", advice="see store ls")
     return chain(() if first is None else (first,), found)
 
 

@@ -84,5 +84,14 @@ class BadCredentials(ProviderError):
 
 
 def one_line(text: str) -> str:
-    """The text with control characters shown as escapes, so that a file name can't forge a second line."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    """The text with control characters shown as escapes, so that a file name can't forge a second line.
+
+    A byte of a name that is not UTF-8, which Python keeps as a lone surrogate (PEP 383), is shown as that byte.
+    """
+    return text if text.isprintable() else "".join(c if c.isprintable() else _escape(c) for c in text)
+
+
+def _escape(character: str) -> str:
+    if "\udc80" <= character <= "\udcff":
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")

@@ -32,7 +32,7 @@ def _state(settings: Settings) -> Finding:
 
 def _database(world: World) -> Finding:
     count = len(world.ledger.runs())
-    return Finding("ok", "database", f"it answers and holds {count} runs")
+    return Finding("ok", "database", f"it answers and holds {'one run' if count == 1 else f'{count} runs'}")
 
 
 def _store(world: World, settings: Settings) -> Finding:

@@ -29,8 +29,8 @@ def stop(ledger: Ledger, number: int, why: str, now: float) -> Run:
 
 
 def try_now(ledger: Ledger, now: float) -> list[Run]:
-    """Somebody says that the store, the credential or the disk is mended: what waits for one of them is tried again now,
-    with all its patience. Returns these runs."""
+    """Somebody says that the store, the credential or the disk is mended: what waits for one of them is tried again
+    now, with all its patience. Returns these runs."""
     waiting = [run for run in ledger.runs(unfinished=True) if run.retry_at > now and run.reason in _MENDED_BY_HAND]
     changed = (ledger.change(run, {"retry_at": now, "failures": 0}) for run in waiting)
     return [run for run in changed if run is not None]

@@ -125,7 +125,7 @@ def _package(world: World, target: Path, cwd: Path) -> Package:
         os.path.realpath(cwd / target).encode()
     except UnicodeEncodeError:
         advice = "rename the folder: its name can be written in no document"
-        raise BadInput("the path of the job is not UTF-8", where=ascii(str(cwd / target)), advice=advice) from None
+        raise BadInput("the path of the job is not UTF-8", where=str(cwd / target), advice=advice) from None
     packages = [world.packages[name] for name in world.packages]
     if not packages:
         raise BadInput("no package is installed", advice="see cryoburst doctor")

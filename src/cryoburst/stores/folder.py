@@ -170,7 +170,8 @@ class FolderStore:
         try:
             os.stat(f"{self._base}/{SIGN}")
         except OSError as error:
-            advice = "make the store first, or mount its disk" if error.errno == errno.ENOENT else ""
+            make = "make the store first (cryoburst store add NAME URL --create), or mount its disk"
+            advice = make if error.errno == errno.ENOENT else ""
             raise StoreUnavailable(f"no store here: {error.strerror}", where=self.url, advice=advice) from None
 
     def _begin(self, target: str) -> tuple[str, int]:

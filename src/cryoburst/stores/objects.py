@@ -243,14 +243,18 @@ class ObjectStore:
             return False  # the first refusal says more
 
     def _put_new(self, key: str) -> bool:
-        """Whether the server refuses to write over an object when asked to write a new one only."""
-        from obstore.exceptions import AlreadyExistsError, PreconditionError
+        """Whether the server refuses to write over an object when asked to write a new one only. Some (Swift) know no
+        such request."""
+        from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 
         with self._asking(key):
             try:
                 self._clients().small.put(self._wire(key), b"", mode="create", use_multipart=False)
             except (AlreadyExistsError, PreconditionError):
                 return True
+            except BaseError as error:
+                if answer(error).status not in (400, 405, 501):
+                    raise
         return False
 
     def _walk(self, prefix: str) -> Iterator[Stored]:

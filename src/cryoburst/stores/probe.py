@@ -28,7 +28,7 @@ def look(store: Store, clock: Callable[[], float] = time.perf_counter) -> list[F
     try:
         store.put(keys[0], small)
     except StoreError as error:
-        return [Finding("error", "write", str(error))]
+        return [Finding("error", "write", _sentence(error))]
     try:
         store.put(keys[1], b"")
         return [
@@ -49,7 +49,7 @@ def look(store: Store, clock: Callable[[], float] = time.perf_counter) -> list[F
             ),
         ]
     except StoreError as error:
-        return [Finding("error", "speed", str(error))]
+        return [Finding("error", "speed", _sentence(error))]
     finally:
         _tried("clean up", lambda: store.delete(*keys, f"{folder}new") is None, "")
 
@@ -59,14 +59,15 @@ def look_closer(store: Store, address: Address, new_only: Callable[[str], bool])
     key = f"{FOLDER}{uuid.uuid4().hex}/new"
     try:
         store.put(key, b"1")
-        findings = [_lacked("conditional write", lambda: new_only(key), "writes over an object when told not to")]
+        sentence = "can't be told to write an object only if there is none yet; nothing here relies on that"
+        findings = [_lacked("conditional write", lambda: new_only(key), sentence)]
         if address.kind == "s3":
             from cryoburst.stores import tampering
 
             sentence = "takes a write that differs from the checksum it was signed with"
             findings.append(_lacked("checksums", lambda: tampering.refused(address, address.prefix + key), sentence))
     except StoreError as error:
-        return [Finding("error", "conditional write", str(error))]
+        return [Finding("error", "conditional write", _sentence(error))]
     finally:
         _tried("clean up", lambda: store.delete(key) is None, "")
     return findings
@@ -76,8 +77,14 @@ def _tried(subject: str, works: Callable[[], bool], sentence: str) -> Finding:
     try:
         well = works()
     except CryoburstError as error:
-        return Finding("error", subject, str(error))
+        return Finding("error", subject, _sentence(error))
     return Finding("ok", subject, "works") if well else Finding("error", subject, sentence)
+
+
+def _sentence(error: CryoburstError) -> str:
+    """What is wrong, without the key of ours on which it was tried."""
+    where = error.where.rpartition(" in ")[2] if error.where.startswith(FOLDER) else error.where
+    return str(CryoburstError(error.what, where=where, advice=error.advice))
 
 
 def _lacked(subject: str, has: Callable[[], bool], sentence: str) -> Finding:
@@ -85,7 +92,7 @@ def _lacked(subject: str, has: Callable[[], bool], sentence: str) -> Finding:
     try:
         well = has()
     except CryoburstError as error:
-        return Finding("warning", subject, str(error))
+        return Finding("warning", subject, f"it could not be tried: {_sentence(error)}")
     return Finding("ok", subject, "works") if well else Finding("warning", subject, f"the server {sentence}")
 
 

@@ -64,7 +64,8 @@ def refusal(error: Exception, where: str, store: str) -> StoreError | BadInput |
     if got.code in FULL or got.status in (413, 507):
         return StoreFull(f"the store is full: {said or got.status}", where=where)
     if got.code in NO_BUCKET or (got.status == 404 and "bucket does not exist" in text):
-        return StoreRefused("there is no such bucket", where=store, advice="make it first, or mend the store's address")
+        advice = "make it first (cryoburst store add NAME URL --create), or mend the store's address"
+        return StoreRefused("there is no such bucket", where=store, advice=advice)
     if got.code in ELSEWHERE or got.status == 301 or "incorrectly configured region" in text:
         advice = "add ?region=... to the store's address"
         return StoreRefused(f"the bucket is in another region: {got.words}".rstrip(": "), where=store, advice=advice)
@@ -86,6 +87,9 @@ def refusal(error: Exception, where: str, store: str) -> StoreError | BadInput |
     if kind == "InvalidPathError":
         advice = "remove that object, or give the store a prefix of its own"
         return StoreRefused("the bucket holds a name that is no path", where=f"{where} in {store}", advice=advice)
+    server = re.match(r"Generic \w+ error: Error performing \w+ https?://([^/\s@]+)", text)
+    if server and not (got.status or got.code):  # then it is not about the object
+        return StoreUnavailable(got.words or kind, where=f"{store} at {server[1]}")
     return StoreUnavailable(f"the store did not do it: {said or got.status or kind}", where=f"{where} in {store}")
 
 

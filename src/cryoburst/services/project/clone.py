@@ -38,7 +38,7 @@ def clone(
         raise BadInput("this is a store, and no project in it", where=source, advice=f"add one of: {known}")
     real = os.path.realpath(folder)
     if not utf8(real):
-        raise BadInput("the path of the new project is not UTF-8", where=ascii(real))
+        raise BadInput("the path of the new project is not UTF-8", where=real)
     base = Base(settings.state, real)
     empty = not os.path.lexists(real) or (Path(real).is_dir() and not any(Path(real).iterdir()))
     if not empty and (base.store, base.folder, base.head) != (url, name, ""):

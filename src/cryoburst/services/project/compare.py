@@ -5,7 +5,7 @@ the content decides, and it is read only where it may be the same as the store's
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cryoburst.model.project import Entry
@@ -141,7 +141,7 @@ def _read(
             _differs(result, path, entry, before)
 
 
-def chooser(patterns: list[str], within: str = "") -> Callable[[str], object]:
+def chooser(patterns: Sequence[str], within: str = "") -> Callable[[str], object]:
     """Tells whether a path is meant by a list of names and patterns, as typed in the folder ``within`` of the project.
 
     A name means itself and everything below it; in a pattern ``*`` and ``?`` match slashes too. All without patterns.

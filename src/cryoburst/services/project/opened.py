@@ -136,7 +136,7 @@ def open_project(state: Path, path: Path, store: str = "", *, search: bool = Fal
     if not Path(real).is_dir():
         raise BadInput("there is no such folder", where=str(path))
     if not utf8(real):
-        raise BadInput("the path of the project is not UTF-8", where=ascii(real), advice="rename the folder")
+        raise BadInput("the path of the project is not UTF-8", where=real, advice="rename the folder")
     base = Base(state, real)
     if search and not base.store:
         real, base = _around(state, real, base)

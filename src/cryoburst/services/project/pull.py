@@ -8,15 +8,16 @@ come.
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from cryoburst.model.errors import BadInput, NotThere
+from cryoburst.model.errors import NotThere
 from cryoburst.model.project import FOLDER, LINK, Entry
 from cryoburst.model.stub import Stub
 from cryoburst.services.project import heads, removed
 from cryoburst.services.project.arrive import Arrival, takes_for_one
 from cryoburst.services.project.clashes import clashes
-from cryoburst.services.project.compare import Compared, compare
+from cryoburst.services.project.compare import Compared, chooser, compare
 from cryoburst.services.project.opened import Outcome, Project, settled, untouched
 from cryoburst.services.project.walk import Found, walk
 
@@ -30,12 +31,18 @@ BELOW = 2 * 2**20  # bytes: larger files come when they are asked for
 class Wishes:
     """What the command line asks of a pull."""
 
-    chosen: Callable[[str], object] | None = None  # only these, and of them the large ones too
+    names: Sequence[str] = ()  # only these, as typed in the folder ``within`` of the project; the large ones too
+    within: str = ""
     all_: bool = False  # the large ones too
     below: int = BELOW
     theirs: bool = False  # of what changed in both: the store's
     ours: bool = False  # of what changed in both: what is here; and what the store no longer lists
     delete: bool = False  # what is no longer in the store's list, and untouched here
+
+    @cached_property
+    def chosen(self) -> Callable[[str], object] | None:
+        """Which names are meant; None for all."""
+        return chooser(self.names, self.within) if self.names else None
 
 
 def pull(
@@ -45,7 +52,8 @@ def pull(
 ) -> Outcome:
     """Bring what is here in step with the store's list. ``show`` is entered while files come.
 
-    Raises NotThere when the store has no list of this project, Corrupt when the list is damaged, and its other errors.
+    Raises NotThere when the store has no list of this project, or nothing by a name that was asked for, Corrupt when
+    the list is damaged, and the store's other errors.
     """
     with project.base.alone():
         newest = heads.newest(project.store, project.folder)
@@ -58,8 +66,9 @@ def pull(
         there = project.base.entries if current else heads.read(project.store, project.folder, head)
         found = walk(project.path)
         compared = compare(project, found, there, wishes.chosen or (lambda _: True))
-        if wishes.chosen is not None and not compared.gone_there and not any(map(wishes.chosen, there)):
-            raise BadInput("no name of the project in the store is like this", where=project.folder)
+        for name in wishes.names:
+            if not any(map(chooser([name], wishes.within), (*there, *compared.gone_there))):
+                raise NotThere("the project in the store has no name like this", where=name)
         outcome.left = [each for each in found.left if each.path in compared.covered]
         work = _Pull(project, wishes, found, there, compared, outcome)
         work.run(show)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, NamedTuple
 
-from cryoburst.model.errors import BadInput
+from cryoburst.model.errors import BadInput, one_line
 from cryoburst.model.project import Entry, check
 from cryoburst.services.project import heads
 from cryoburst.services.project.opened import Outcome, Project, here_entry, settled
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cryoburst.transfer import Sent, Source
     from cryoburst.transfer.tally import Tally
 
+NAMED = 5  # files that a warning names
 MANY = 10  # files of which more than half are gone: this looks like a disk that is not mounted
 
 
@@ -60,7 +61,9 @@ def push(
 
 def _unchanged(found: Found, outcome: Outcome, newest: str) -> Outcome:
     outcome.generation = int(newest.partition("-")[0])
-    size = sum(identity[0] for identity in found.files.values())
+    size = sum(identity[0] for identity in found.files.values()) + sum(
+        int(text.rpartition("/")[2]) for text in found.stubs.values()
+    )
     outcome.counts = {"files": len(found.files) + len(found.stubs), "bytes": size, "new": 0, "changed": 0, "gone": 0}
     outcome.counts |= {"files_to_read": 0, "bytes_to_read": 0, "files_read": 0, "bytes_sent": 0}
     return outcome
@@ -111,9 +114,10 @@ class _Push:
         self._removed = removed.undecided(self._project, self._found, self._before)
         self._found.drop(self._removed)
         if self._removed:
-            what = f"what was removed in the store and is still here is not sent: {', '.join(sorted(self._removed)[:5])}"
-            more = f" and {len(self._removed) - 5} more" if len(self._removed) > 5 else ""
-            self._outcome.warnings.append(f"{what}{more}; cryoburst project pull --delete or --ours decides")
+            named = ", ".join(sorted(self._removed)[:NAMED])
+            more = f" and {len(self._removed) - NAMED} more" if len(self._removed) > NAMED else ""
+            said = f"what was removed in the store and is still here is not sent: {named}{more}"
+            self._outcome.warnings.append(f"{said}; cryoburst project pull --delete or --ours decides")
 
     def _contents(self) -> "Contents":
         from cryoburst.services.project.contents import Contents, examine
@@ -341,5 +345,5 @@ def warn(found: Found, outcome: Outcome) -> None:
     from cryoburst.services.project.clashes import clashes
 
     for names in clashes((*found.files, *found.links, *found.stubs, *found.folders)):
-        shown = " and ".join(map(repr, names))
+        shown = " and ".join(f"'{one_line(name)}'" for name in names)
         outcome.warnings.append(f"on some computers only one of these names can be: {shown}")
