@@ -63,6 +63,16 @@ def test_words(home: Home) -> None:
     assert home.call("project", "status", str(other)).returncode == 1
 
 
+def test_a_home_folder_is_no_project(home: Home) -> None:
+    for words in (("..",), ("/",), ("..", "--force"), ("..", "--dry-run")):
+        sentence = home.fails("project", "push", *words)
+        assert "and no project" in sentence
+        assert sentence.startswith("this is your home" if words[0] == ".." else "your home folder is in this one")
+    assert not (home.state / "store/projects").exists()
+    home.environment["HOME"] = str(home.project)  # one who works in it
+    assert home.call("project", "push").returncode == 0
+
+
 def test_a_byte_that_is_no_text_is_shown_as_that_byte(home: Home) -> None:
     (home.project / "bad\udcff.star").touch()
     (home.project / "BAD\udcff.star").touch()

@@ -42,7 +42,7 @@ def test_an_unmounted_disk_is_not_an_empty_store(root: Path) -> None:
         lambda: list(store.list("")),
         lambda: store.delete("a"),
     ):
-        with pytest.raises(StoreUnavailable, match="make the store first .*, or mount"):
+        with pytest.raises(StoreUnavailable, match=r"make the store first .*, or mount"):
             verb()
     root.rmdir()
     with pytest.raises(StoreUnavailable):

@@ -44,9 +44,14 @@ def push(
 ) -> Outcome:
     """Bring the project's list in the store in step with what is here. ``show`` is entered while files are sent.
 
-    Raises ``Overtaken`` when somebody else pushed since, BadInput when most files are gone here, the store's errors.
+    Raises ``Overtaken`` when somebody else pushed since, BadInput when most files are gone here or the folder is none
+    that anybody means to push (``sensible``), the store's errors.
     """
     outcome = Outcome(project.path, project.store_url, project.folder)
+    if not project.in_step:
+        from cryoburst.services.project import sensible
+
+        sensible.refuse_home(project.path)
     with project.base.alone():
         newest = heads.newest(project.store, project.folder)  # first: a store that can't be read is told at once
         found = walk(project.path, excluder(wishes.exclude))
@@ -55,6 +60,10 @@ def push(
         same = project.in_step and newest == project.base.head and project.base.is_all(found)
         if same and not (wishes.check or wishes.again):
             return _unchanged(found, outcome, newest)
+        if not (newest or wishes.force or wishes.dry_run):
+            from cryoburst.services.project import sensible
+
+            sensible.refuse_strange(project.path, found)
         _Push(project, wishes, found, outcome, newest).run(show)
     return outcome
 
