@@ -311,3 +311,25 @@ def test_an_error_frees_those_that_wait(held_by: str) -> None:
 def test_the_limit_in_force_is_told() -> None:
     assert Line().limit is None
     assert Line(bandwidth=Bandwidth(parse("2 MB/s"))).limit == 2e6
+
+
+def test_a_check_is_made_before_every_transfer_and_again_and_again_in_a_pause() -> None:
+    class Ended(Exception):
+        pass
+
+    asked: list[int] = []
+
+    def check() -> None:
+        asked.append(1)
+        if len(asked) == 5:
+            raise Ended
+
+    line = Line(paused=lambda: len(asked) > 1, sleep=lambda _: None)
+    with line.checked(check):
+        assert line.carry(1, lambda: "carried") == "carried"
+        with pytest.raises(Ended):
+            line.carry(1, lambda: pytest.fail("the pause has not ended"))
+    assert len(asked) == 5
+    line.paused = lambda: False
+    line.carry(1, lambda: None)
+    assert len(asked) == 5

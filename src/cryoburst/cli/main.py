@@ -50,11 +50,8 @@ class Formatter(argparse.HelpFormatter):
 class Parser(argparse.ArgumentParser):
     """argparse, whose errors are one sentence as all others are, and which takes no part of a word for the word."""
 
-    def __init__(self, **how: Any) -> None:
-        super().__init__(**how, allow_abbrev=False)
-
     def __init__(self, *arguments: Any, **named: Any) -> None:
-        super().__init__(*arguments, **({"formatter_class": Formatter} | named))
+        super().__init__(*arguments, **({"formatter_class": Formatter, "allow_abbrev": False} | named))
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the words, in one line; end with exit code 2."""

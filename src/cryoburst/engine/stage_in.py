@@ -146,28 +146,26 @@ class _Sending:
         by_path = {i.path: i for i in inputs}
         folder = f"{self._run.store_folder}/inputs/"
         line = self._world.line()
-        paused = line.paused
-        line.paused = lambda: self._stop_wanted() or paused()  # asked before every transfer, and while all are held
         sender = Sender(store, folder, line, self._places.get, self._keep, self._moved)
         sources = (Source(i.path, str(i.source), i.size, i.mtime_ns) for i in inputs)
         try:
-            unsent = sender.send(sources, lambda sent: self._done(by_path, sent))
+            with line.checked(self._check_stop):
+                unsent = sender.send(sources, lambda sent: self._done(by_path, sent))
         finally:
             self._tell()
         if unsent:
             raise _refusal(unsent)
         return self._checksums
 
-    def _stop_wanted(self) -> bool:
-        """False, or ``StopWanted`` when the user has ended the run since. The row is looked at now and then."""
+    def _check_stop(self) -> None:
+        """``StopWanted`` when the user has ended the run since. The row is looked at now and then."""
         with self._lock:
             if (now := self._world.clock()) - self._looked < TELL:
-                return False
+                return
             self._looked = now
         row = self._world.ledger.run_by_uid(self._run.uid)
         if row is not None and row.stop_wanted:
             raise StopWanted
-        return False
 
     def _keep(self, new: Mapping[str, Place]) -> None:
         with self._lock:

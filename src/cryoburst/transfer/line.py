@@ -56,6 +56,7 @@ class Line:
         self._width = Width(most)
         self._ready = 0  # transfers that wait for their turn
         self._listeners: list[Callable[[int], None]] = []
+        self._check: Callable[[], None] = lambda: None
         self.bytes = 0  # carried so far
         self._starts = threading.Lock()  # held by whoever pays or waits for the end of a pause
         self._of_thread = threading.local()
@@ -80,6 +81,16 @@ class Line:
         finally:
             with self._free:
                 self._listeners = [each for each in self._listeners if each is not listener]
+
+    @contextmanager
+    def checked(self, check: Callable[[], None]) -> Generator[None, None, None]:
+        """Within it, ``check`` is called before every transfer and every ``POLL`` s of a pause; what it raises ends the
+        transfer, and so the ``each`` that it belongs to."""
+        self._check = check
+        try:
+            yield
+        finally:
+            self._check = lambda: None
 
     def each(self, tasks: Iterable[Callable[[], None]]) -> None:
         """Do tasks in several threads; the next is asked for when there is a thread for it. Raises the first error.
@@ -159,13 +170,15 @@ class Line:
             return self._width.begin(self._clock())
 
     def _stay(self) -> None:
-        """Return when nothing is paused."""
-        while not self._over() and self.paused():
+        """Return when nothing is paused. Raises what ``checked`` raises."""
+        while not self._over():
+            self._check()
+            if not self.paused():
+                return
             with self._free:
                 self._width.spoil()
             self._sleep(POLL)
-        if self._over():
-            raise _Over
+        raise _Over
 
     # -------------------------------------------------------------------------------------------------- threads
 

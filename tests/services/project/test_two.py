@@ -269,6 +269,6 @@ def test_a_pull_of_one_name_is_no_pull_of_the_others(both: tuple[Computer, Compu
     assert (there.project / "a.star").read_bytes() == b"new a"
     assert (there.project / "b.star").read_bytes() == b"b.star"
     assert "since you last pulled" in there.does("push", code=2)
-    assert "no name of the project" in there.does("pull", "d.star", code=2)
+    assert "no name like this (d.star)" in there.does("pull", "d.star", code=2)
     there.does("pull")
     assert "In step" in there.does("status")
