@@ -50,6 +50,11 @@ def listing(*keys: str, more: str = "") -> Said:
     )
 
 
+def always(said: Said) -> Callable[[Asked], Said]:
+    """The same answer to every request."""
+    return lambda _: said
+
+
 class Canned:
     """The server; ``answer`` is called for every request."""
 

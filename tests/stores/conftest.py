@@ -14,6 +14,8 @@ import pytest
 
 from cryoburst.stores.objects import ObjectStore
 
+from .canned import Canned, Said
+
 KEY, SECRET = "AKIDOFTESTS", "the-secret-of-tests"
 
 
@@ -55,3 +57,17 @@ def store(moto: str, user: None) -> ObjectStore:
     made = ObjectStore(f"s3://b-{uuid.uuid4().hex}/{quote('a préfix+%41')}?endpoint={quote(moto)}")
     made.create()
     return made
+
+
+@pytest.fixture
+def server() -> Iterator[Canned]:
+    """One that takes everything and has nothing."""
+    made = Canned(lambda request: Said(200, b"", {"ETag": '"e"'}))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def bucket(server: Canned, user: None) -> ObjectStore:
+    """A store on it."""
+    return ObjectStore(f"s3://bucket/base?endpoint={server.url}")

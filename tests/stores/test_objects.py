@@ -4,11 +4,8 @@ import hashlib
 import re
 import subprocess
 import sys
-import threading
-import time
 import tracemalloc
 import uuid
-from collections.abc import Callable, Iterator
 from urllib.parse import unquote
 
 import pytest
@@ -16,18 +13,16 @@ import pytest
 from cryoburst.model.errors import (
     BadInput,
     Corrupt,
-    CryoburstError,
     NotThere,
-    StoreFull,
     StoreRefused,
     StoreUnavailable,
 )
 from cryoburst.model.store import Store, read_whole
-from cryoburst.stores import clients, open_store, probe
-from cryoburst.stores.address import Address, parse
+from cryoburst.stores import clients, open_store
+from cryoburst.stores.address import parse
 from cryoburst.stores.objects import ObjectStore
 
-from .canned import Asked, Canned, Said, found, listing, xml
+from .canned import Asked, Canned, Said, always, found, listing, xml
 from .conformance import Conformance, keys
 
 
@@ -35,134 +30,6 @@ class TestMoto(Conformance):
     """Runs the conformance suite on moto; the fixture ``store`` is in conftest.py."""
 
     EXAMPLES = 15
-
-
-@pytest.fixture
-def server() -> Iterator[Canned]:
-    made = Canned(lambda request: Said(200, b"", {"ETag": '"e"'}))
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def bucket(server: Canned, user: None) -> ObjectStore:
-    return ObjectStore(f"s3://bucket/base?endpoint={server.url}")
-
-
-def always(said: Said) -> Callable[[Asked], Said]:
-    return lambda request: said
-
-
-# ------------------------------------------------------------------------------------------------------- errors
-
-MEANINGS = [
-    (xml(401, "Unauthorized"), StoreRefused, "does not know the credential"),
-    (xml(403, "InvalidAccessKeyId"), StoreRefused, "does not know the credential.*check the credential"),
-    (xml(403, "SignatureDoesNotMatch"), StoreRefused, "does not know the credential.*check the credential"),
-    (xml(403, "RequestTimeTooSkewed"), StoreRefused, "clock differs.*set the clock"),
-    (xml(400, "ExpiredToken"), StoreRefused, "has expired.*log in again"),
-    (xml(403, "ExpiredToken"), StoreRefused, "has expired"),
-    (xml(404, "NoSuchBucket"), StoreRefused, "no such bucket.*make it first"),
-    (xml(400, "AuthorizationHeaderMalformed", "expecting eu-west-1"), StoreRefused, "eu-west-1.*region="),
-    (Said(301, b""), StoreRefused, "another region"),
-    (xml(403, "QuotaExceeded"), StoreFull, "store is full: QuotaExceeded: some words"),
-    (xml(400, "EntityTooLarge"), StoreFull, "store is full"),
-    (xml(413, "Any"), StoreFull, "store is full"),
-    (Said(507, b""), StoreFull, "store is full"),
-    (xml(409, "OperationAborted"), StoreUnavailable, "OperationAborted: some words"),
-    (xml(412, "PreconditionFailed"), StoreUnavailable, "PreconditionFailed"),
-    (xml(429, "TooManyRequests"), StoreUnavailable, "TooManyRequests"),
-    (xml(500, "InternalError"), StoreUnavailable, "InternalError: some words"),
-    (xml(503, "SlowDown"), StoreUnavailable, "SlowDown: some words"),
-    (xml(400, "XAmzContentSHA256Mismatch"), StoreUnavailable, "XAmzContentSHA256Mismatch"),
-    (Said(502, b"<html><body>nginx</body></html>"), StoreUnavailable, "bad gateway"),
-    (Said(418, b"{}"), StoreUnavailable, "418"),
-]
-
-
-@pytest.mark.parametrize(("said", "kind", "words"), MEANINGS)
-def test_what_an_answer_means(
-    server: Canned,
-    bucket: ObjectStore,
-    monkeypatch: pytest.MonkeyPatch,
-    said: Said,
-    kind: type[CryoburstError],
-    words: str,
-) -> None:
-    monkeypatch.setattr(clients, "RETRIES", 0)
-    server.answer = always(said)
-    calls: list[Callable[[], object]] = [
-        lambda: bucket.put("a", b"1"),
-        lambda: bucket.get("a"),
-        lambda: read_whole(bucket, "a", 0, 1),
-        lambda: bucket.poll("a", '"tag"'),
-        lambda: list(bucket.list("p/")),
-        lambda: bucket.delete("a"),
-    ]
-    for call in calls[:1] if said.status in (412, 301) else calls:
-        with pytest.raises(kind, match=words) as caught:
-            call()
-        text = str(caught.value)
-        assert "\n" not in text
-        assert "<" not in text
-        assert server.url not in text
-        assert len(text) < 400
-
-
-def test_a_forbidden_write(server: Canned, bucket: ObjectStore) -> None:
-    server.answer = always(xml(403, "AccessDenied", "no way"))
-    with pytest.raises(StoreRefused, match=r"does not allow this: AccessDenied: no way \(a in s3://bucket/base\)"):
-        bucket.put("a", b"1")
-
-
-@pytest.mark.parametrize(
-    ("endpoint", "words"),
-    [
-        ("http://127.0.0.1:1", r"^no connection \(Connection refused\) \(s3://bucket at 127.0.0.1:1\)$"),
-        ("http://no-such-host.invalid", r"^no connection .*\(s3://bucket at no-such-host.invalid\)$"),
-    ],
-)
-def test_no_server(user: None, endpoint: str, words: str) -> None:
-    store = ObjectStore(f"s3://bucket?endpoint={endpoint}")
-    with pytest.raises(StoreUnavailable, match=words):
-        store.put("a", b"1")
-
-
-def test_a_silent_server(server: Canned, bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clients, "SILENT", 1)
-    ended = threading.Event()
-
-    def wait(request: Asked) -> Said:
-        ended.wait(20)
-        return found(b"")
-
-    server.answer = wait
-    start = time.monotonic()
-    with pytest.raises(StoreUnavailable, match="no answer in time"):
-        bucket.get("a")
-    assert time.monotonic() - start < 10
-    ended.set()
-
-
-def test_a_large_write_on_a_slow_line_is_not_cut(
-    server: Canned, bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(clients, "SILENT", 1)
-
-    def slow(request: Asked) -> Said:
-        time.sleep(2)
-        return Said(200, b"", {"ETag": '"e"'})
-
-    server.answer = slow
-    bucket.put("a", bytes(200_000))
-    assert len(server.asked) == 1
-
-
-def test_a_short_trouble_is_tried_again(server: Canned, bucket: ObjectStore) -> None:
-    answers = [xml(503, "SlowDown"), xml(500, "InternalError"), Said(200, b"", {"ETag": '"e"'})]
-    server.answer = lambda request: answers.pop(0)
-    bucket.put("a", b"1")
-    assert answers == []
 
 
 # ---------------------------------------------------------------------------------------------------- what is sent
@@ -416,49 +283,6 @@ def test_create_of_a_bucket_that_lets_nobody_in(server: Canned, bucket: ObjectSt
     with pytest.raises(StoreRefused, match="does not allow this"):
         bucket.create()
     assert {each.verb for each in server.asked} == {"GET"}
-
-
-def test_the_probe_says_what_moto_lacks(store: ObjectStore) -> None:
-    said = {each.subject: (each.level, each.sentence) for each in store.probe()}
-    assert said["conditional write"][0] == "ok"
-    assert said["checksums"] == (
-        "warning",
-        "the server takes a write that differs from the checksum it was signed with",
-    )
-    assert "MB/s" in said["speed"][1]
-    assert "free" in said["price of requests"][1]
-
-
-def test_the_probe_of_a_store_that_refuses_is_one_error(server: Canned, bucket: ObjectStore) -> None:
-    server.answer = always(xml(403, "InvalidAccessKeyId"))
-    findings = bucket.probe()
-    assert {each.level for each in findings} == {"error"}
-    assert "does not know the credential" in findings[0].sentence
-
-
-def test_the_probe_of_a_server_that_is_away_names_the_server_and_no_key(user: None) -> None:
-    findings = ObjectStore("s3://bucket/base?endpoint=http://127.0.0.1:1").probe()
-    assert findings[0].sentence == "no connection (Connection refused) (s3://bucket/base at 127.0.0.1:1)"
-
-
-def test_the_probe_of_a_store_that_takes_no_writes_names_no_key(server: Canned, bucket: ObjectStore) -> None:
-    server.answer = always(xml(403, "AccessDenied", "no way"))
-    assert bucket.probe()[0].sentence == "the credential does not allow this: AccessDenied: no way (s3://bucket/base)"
-
-
-def test_a_server_without_conditional_writes_is_told_in_plain_words(server: Canned, bucket: ObjectStore) -> None:
-    """Swift's S3 answers 501 to If-None-Match."""
-
-    def answer(asked: Asked) -> Said:
-        named = {name.lower() for name in asked.headers}
-        return xml(501, "NotImplemented") if "if-none-match" in named else Said(200, headers={"ETag": '"e"'})
-
-    server.answer = answer
-    (finding,) = probe.look_closer(bucket, Address("gs", "bucket", ""), bucket._put_new)  # pyright: ignore[reportPrivateUsage]
-    assert (finding.level, finding.sentence) == (
-        "warning",
-        "the server can't be told to write an object only if there is none yet; nothing here relies on that",
-    )
 
 
 def test_google_and_azure_speak_through_the_same_client(
