@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from cryoburst.model.plugins import UNFINISHED
+from cryoburst.stores.folder import FolderStore
 from cryoburst.transfer import checksum_of, content, receive, send
 from cryoburst.transfer.content import digest_of
 from cryoburst.transfer.packs import unpack_table
@@ -95,6 +96,22 @@ def test_what_the_store_has_is_not_sent_again(yard: Yard) -> None:
     assert (yard.keys(), yard.wire) == (before, wire)
     assert yard.receive() == {}
     assert (yard.there / "copy/l").read_bytes() == large
+
+
+@pytest.mark.parametrize("size", [PACKED + 1, PIECE, PIECE + 1])
+def test_the_same_content_under_several_names_at_once_goes_once(yard: Yard, size: int) -> None:
+    class Slow(FolderStore):
+        def put(self, key: str, data: object) -> None:
+            time.sleep(0.05)  # all others have asked meanwhile
+            super().put(key, data)  # type: ignore[arg-type]
+
+    yard.store = Slow(yard.store.url)
+    names = [f"copy{number}" for number in range(6)]
+    for name in names:
+        yard.write(name, data_of(size))
+    assert yard.send(*map(yard.source, names)) == []
+    assert yard.wire == size
+    assert yard.receive() == {}
 
 
 def test_a_file_that_grew_sends_only_its_new_pieces(yard: Yard) -> None:

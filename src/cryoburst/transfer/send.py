@@ -10,7 +10,7 @@ import mmap
 import os
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -72,7 +72,7 @@ class Sender:
         self._store, self._folder, self._line = store, folder, line
         self._known, self._kept, self._moved = known, kept, moved
         self._lock = threading.Condition()
-        self._going: set[bytes] = set()  # digests of pieces that are being sent
+        self._going: set[bytes] = set()  # digests of what is being sent
         self._unsent: list[Unsent] = []
         self._buffers: list[mmap.mmap] = []  # those that nobody uses now
 
@@ -111,7 +111,8 @@ class Sender:
     def _pack(self, group: list[Source], done: Callable[[list[Sent]], None]) -> None:
         """Send files of together at most one piece, as one blob."""
         size = sum(source.size for source in group)
-        with self._buffer(size + table_size(len(group))) as buffer:
+        with ExitStack() as stack:
+            buffer = stack.enter_context(self._buffer(size + table_size(len(group))))
             new: dict[str, tuple[int, int]] = {}  # checksum -> offset and size in the buffer, of what the store lacks
             read: list[tuple[Source, str]] = []
             places: dict[str, Place] = {}
@@ -122,6 +123,8 @@ class Sender:
                     continue
                 checksum = SMALL + hashlib.sha256(data).hexdigest()
                 read.append((source, checksum))
+                if len(group) == 1:  # a blob of its own: the same may be on its way under another name
+                    stack.enter_context(self._alone(bytes.fromhex(checksum.removeprefix(SMALL))))
                 place = self._known(checksum)
                 if place is not None:
                     places[checksum] = place
@@ -214,7 +217,7 @@ class Sender:
 
     @contextmanager
     def _alone(self, digest: bytes) -> Generator[None, None, None]:
-        """Within it, nobody else sends the piece with this digest."""
+        """Within it, nobody else sends the content with this digest."""
         with self._lock:
             self._lock.wait_for(lambda: digest not in self._going)
             self._going.add(digest)
