@@ -8,8 +8,9 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from cryoburst.model.course import Course, Panel, Past
 from cryoburst.model.documents import Exit
-from cryoburst.model.errors import BadInput
+from cryoburst.model.errors import BadInput, NotThere
 from cryoburst.model.job import Input, Job, Progress, Verdict
 from cryoburst.model.stub import is_remote, parse_stub
 
@@ -21,6 +22,8 @@ class Script:
     """See the module."""
 
     name = "script"
+    title = "Script"
+    site = "https://example.org/script"
     abort_file = ""
     logs: tuple[str, str] = ("out.log", "err.log")
 
@@ -76,6 +79,23 @@ class Script:
         """No marker."""
         for name in (*MARKERS.values(), "ABORT"):
             (project / folder / name).unlink(missing_ok=True)
+
+    def course(self, job: Job, since: float) -> Course:
+        """Nothing."""
+        return Course()
+
+    def panels(self, job: Job, since: float) -> list[Panel]:
+        """None."""
+        raise NotThere("a script has no picture")
+
+    def job_of(self, path: str) -> str:
+        """``Script/jobNNN/``."""
+        found = re.match(r"Script/[^/]+/", path)
+        return found[0] if found else ""
+
+    def past(self, project: Path, folder: str) -> Past:
+        """Only that it is there."""
+        return Past(folder)
 
     def abort_wanted(self, project: Path, folder: str) -> bool:
         """Whether there is an ABORT."""

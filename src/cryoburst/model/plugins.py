@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from cryoburst.model.course import Course, Panel, Past
 from cryoburst.model.documents import Exit
 from cryoburst.model.job import Input, Job, Progress, Resources, Verdict
 from cryoburst.model.store import UNFINISHED, Polled, Store, Stored
@@ -182,6 +183,8 @@ class Package(Protocol):
     """An EM software package: reads its jobs, says what they need and how they ended."""
 
     name: str
+    title: str  # what people call it: RELION
+    site: str  # its address, for who reads a record of what it did
     environment: dict[str, str]  # what the program needs in its environment on a machine
     abort_file: str  # touched in the job folder to ask the program to end; empty when it has no such thing
     logs: tuple[str, str]  # where stdout and stderr of the script go, in the job folder
@@ -212,6 +215,24 @@ class Package(Protocol):
 
     def unmark(self, project: Path, folder: str) -> None:
         """Take old markers out of the job folder before a run starts, as the program's own queue would."""
+        ...
+
+    def course(self, job: Job, since: float) -> Course:
+        """How the job goes, from its files at home; those written before ``since`` (s since the epoch) are of an
+        earlier run, unless the job goes on with them. An odd or missing file makes less to show, never an error."""
+        ...
+
+    def panels(self, job: Job, since: float) -> Sequence[Panel]:
+        """What can be drawn of the job now, from its files at home, ``since`` as above. Raises NotThere with one
+        sentence when there is nothing yet, or never."""
+        ...
+
+    def job_of(self, path: str) -> str:
+        """The folder, with its slash, of the job that a path of the project belongs to; empty when it is of none."""
+        ...
+
+    def past(self, project: Path, folder: str) -> Past:
+        """What the project tells of one of its jobs, whoever ran it; little or nothing when it tells nothing."""
         ...
 
     def abort_wanted(self, project: Path, folder: str) -> bool:

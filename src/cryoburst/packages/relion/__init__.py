@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
+from cryoburst.model.course import Course, Panel, Past
 from cryoburst.model.documents import Exit
 from cryoburst.model.errors import BadInput
 from cryoburst.model.job import Input, Job, Progress, Verdict
-from cryoburst.packages.relion import closure, markers
+from cryoburst.packages.relion import closure, course, markers, panels, past
 from cryoburst.packages.relion import progress as progress_
 from cryoburst.packages.relion.project import locate, read_job_star
 from cryoburst.packages.relion.script import from_note, has_header, read_script
@@ -22,6 +23,8 @@ class Relion:
     """RELION's jobs. Stateless: every call reads the files anew."""
 
     name = "relion"
+    title = "RELION"
+    site = "https://github.com/3dem/relion"
     abort_file = markers.ABORT_NOW
     logs = ("run.out", "run.err")
     environment: ClassVar[dict[str, str]] = {
@@ -90,6 +93,22 @@ class Relion:
     def unmark(self, project: Path, folder: str) -> None:
         """Take old markers out of the job folder before a run starts, as the program's own queue would."""
         markers.unmark(project, folder)
+
+    def course(self, job: Job, since: float) -> Course:
+        """How the job goes, from its files at home that are not older than ``since``."""
+        return course.course(job, since)
+
+    def panels(self, job: Job, since: float) -> list[Panel]:
+        """What can be drawn of the job now. Raises NotThere."""
+        return panels.panels(job, since)
+
+    def job_of(self, path: str) -> str:
+        """``Class2D/job012/`` of a path below it; empty when it is of no job."""
+        return past.job_of(path)
+
+    def past(self, project: Path, folder: str) -> Past:
+        """What default_pipeline.star, job.star and note.txt tell of a job."""
+        return past.past(project, folder)
 
     def abort_wanted(self, project: Path, folder: str) -> bool:
         """Whether the user asked for the end of this job in the program's own window."""

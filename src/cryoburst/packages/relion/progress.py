@@ -25,13 +25,13 @@ def progress(job: Job, log: str) -> Progress | None:
     if not bars:
         return None
     share = min(1.0, len(bars[-1]) / WIDTH)
-    count = _micrographs(job)
+    count = micrographs(job)
     if count:
         return Progress(round(share * count), count, "micrographs")
     return Progress(round(100 * share), 100, "percent")
 
 
-def _micrographs(job: Job) -> int:
+def micrographs(job: Job) -> int:
     """How many micrographs or movies the job takes one after the other; 0 when it does not, or its list is gone."""
     words = next((words for words in job.commands if "--i" in words[:-1]), ())
     if job.kind not in PER_MICROGRAPH or not words:

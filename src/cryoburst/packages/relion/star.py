@@ -7,6 +7,7 @@ line and column; never a traceback, and never a guess.
 
 import re
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ CHUNK = 1 << 20  # bytes read at once: large enough that Python's work per chunk
 # Bytes of a block that is taken and given back before reading, and never touched: from then on glibc keeps freed memory
 # up to that size (mallopt(3), M_MMAP_THRESHOLD), and the kernel clears no pages anew for every chunk: half the time.
 KEPT = 1 << 24
+HEAD = 1 << 14  # bytes read at once when only the beginning of a file is wanted
 LONGEST_LINE = 1 << 26  # bytes; a longer line is not a STAR file
 QUICK = 1 << 19  # bytes of text that are read line by line sooner than numpy is imported
 _VALUE = re.compile(rb'"([^"]*)"(?=\s|$)|\'([^\']*)\'(?=\s|$)|(\S+)')
@@ -66,6 +68,15 @@ def block(path: Path, name: str, wanted: str) -> Block | None:
     return next((b for b in blocks(path, name) if b.name == wanted), None)
 
 
+def first(path: Path, name: str, wanted: Collection[str]) -> dict[str, Block]:
+    """The blocks of these names, reading no further than all of them are there: a model.star begins with what is said
+    of the whole, and goes on for megabytes. Absent blocks are left out. Raises BadInput."""
+    reader = _Reader(path, name, keep=True, until=frozenset(wanted))
+    with suppress(_Enough):
+        reader.read()
+    return {b.name: b for b in reader.blocks if b.name in reader.until}
+
+
 def summary(path: Path, name: str, labels: Collection[str]) -> Summary:
     """The different values of ``labels`` (``000123@stack.mrcs`` counts as ``stack.mrcs``) in a STAR file of any size.
 
@@ -93,11 +104,23 @@ def _numbered(path: Path) -> Iterator[tuple[int, bytes]]:
         yield from enumerate(file, 1)
 
 
+class _Enough(Exception):
+    """All that is wanted of the file has been read."""
+
+
 class _Reader:
     """The state of one pass: which block, whether inside a loop, and its labels."""
 
-    def __init__(self, path: Path, name: str, wanted: frozenset[str] = frozenset(), keep: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        name: str,
+        wanted: frozenset[str] = frozenset(),
+        keep: bool = False,
+        until: frozenset[str] = frozenset(),
+    ) -> None:
         self.path, self.name, self.wanted, self.keep = path, name, wanted, keep
+        self.until = until  # blocks after which the rest of the file is not read
         self.blocks: list[Block] = []
         self.found: dict[str, dict[bytes, None]] = {}
         self.all_labels: set[str] = set()
@@ -111,9 +134,10 @@ class _Reader:
         """Read the whole file."""
         try:
             with self.path.open("rb", buffering=0) as file:
-                bytes(KEPT)
+                if not self.until:
+                    bytes(KEPT)
                 rest: list[bytes] = []
-                while chunk := file.read(CHUNK):
+                while chunk := file.read(HEAD if self.until else CHUNK):
                     cut = chunk.rfind(b"\n") + 1
                     if not cut:
                         rest.append(chunk)
@@ -195,6 +219,8 @@ class _Reader:
             raise self._bad("is neither a label nor a row of a table")
 
     def _open(self, name: bytes) -> None:
+        if self.until and self.until <= {b.name for b in self.blocks}:
+            raise _Enough
         self.state, self.labels, self.columns = "block", [], []
         self.blocks.append(Block(self._text(name, "data_")))
         self.counts.setdefault(self.blocks[-1].name, 0)
