@@ -5,13 +5,15 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from cryoburst.model.course import FscPanel, Montage, Panel
 from cryoburst.model.errors import BadInput
 
 from .queue import program
 from .run import Record
-from .steps import DATA, LAST_2D
+from .steps import DATA
 
 PICTURES = "pictures"
+DIAMETER = 280.0  # Å of the circles around picks
 SHOWN = "mic_005"  # the micrograph whose pictures are drawn
 
 
@@ -73,8 +75,14 @@ def show(rows: Sequence[Mapping[str, object]], jobs: Sequence[str]) -> None:
 
 def draw(folder: Path, record: Record, say: Callable[[str], None]) -> list[Path]:
     """Draw a picture of every finished step into DIR/pictures, and say what the truth says; return the PNGs' paths."""
-    from cryoburst.pictures import classes, ctf, drift, fsc, picks
+    import numpy as np
+
+    from cryoburst.packages.relion import Relion, panels
+    from cryoburst.pictures import classes, ctf, drift, fsc, paper, picks
     from cryoburst.simulate.check import columns, compare, numbers
+
+    def panels_of(step: str) -> "list[Panel]":
+        return Relion().panels(Relion().read_job(job[step], folder), 0.0)
 
     job = {name: folder / place for name, place in record.jobs.items()}
     truth, pictures = folder / "truth", folder / PICTURES
@@ -82,24 +90,25 @@ def draw(folder: Path, record: Record, say: Callable[[str], None]) -> list[Path]
     shown = SHOWN if SHOWN in names else names[0]
     values = numbers(truth / "micrographs.star", "micrographs", "DefocusU DefocusV DefocusAngle")
     u, v, azimuth = (float(value) for value in values[:, names.index(shown)])
-    movies = job["motion"] / "Movies"
-    made = [
-        drift.draw(movies / f"{shown}.star", pictures / "drift.png", truth / "drift.star"),
-        ctf.draw(job["ctf"] / "Movies" / f"{shown}_PS.ctf", pictures / "ctf.png", (u, v, azimuth)),
-        picks.draw(
-            movies / f"{shown}.mrc", job["pick"] / "Movies" / f"{shown}_autopick.star", pictures / "micrograph.png"
-        ),
-        classes.draw(job["classes"] / f"run_it{LAST_2D:03d}_model.star", pictures / "classes.png"),
-    ]
+    drifts = numbers(truth / "drift.star", "drift", "MicrographShiftX MicrographShiftY")
+    mine = [Path(name).stem == shown for name in columns(truth / "drift.star", "drift", "MicrographName")[0]]
+    movies, found = job["motion"] / "Movies", job["pick"] / "Movies" / f"{shown}_autopick.star"
+    fit = panels.ctf_fit(job["ctf"] / "Movies" / f"{shown}_PS.ctf")
+    drawn = {
+        "drift": drift.draw(panels.drift(movies / f"{shown}.star"), -drifts[:, mine] * DATA.pixel_size),
+        "ctf": ctf.draw(fit, (u, v, azimuth)),
+        "micrograph": picks.draw(panels.picks(found, movies / f"{shown}.mrc", DIAMETER)),
+        "classes": classes.draw(next(p for p in panels_of("classes") if isinstance(p, Montage))),
+    }
     say(_defocus(job["ctf"] / "micrographs_ctf.star", truth / "micrographs.star"))
     if "post" in job:
         refined = job["refine"] / "run_data.star"
         compared = compare(job["post"] / "postprocess.mrc", refined, truth, DATA.pixel_size)
-        star = job["post"] / "postprocess.star"
-        made.append(fsc.draw(star, pictures / "fsc.png", compared))
-        say(f"half maps: {fsc.resolution(star):.2f} Å at FSC = {fsc.GOLD}")
+        curves = next(p for p in panels_of("post") if isinstance(p, FscPanel))
+        drawn["fsc"] = fsc.draw(curves, compared)
+        say(f"half maps: {curves.fsc.resolution or np.nan:.2f} Å at FSC = {fsc.GOLD}")
         say(compared.sentence())
-    return made
+    return [paper.save(figure, pictures / f"{name}.png") for name, figure in drawn.items()]
 
 
 def _defocus(found: Path, truth: Path) -> str:

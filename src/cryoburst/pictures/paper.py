@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cryoburst.model.errors import BadInput, NotThere
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+Array = np.ndarray[Any, np.dtype[np.floating[Any]]]
+WIDE, DOTS = 11.0, 150  # inches, and dots per inch: all pictures have the same width
 INK, GREY, PALE = "#1b1f24", "#7a828c", "#d9dee3"
 BLUE, ORANGE, GREEN, RED = "#1668b8", "#d9730d", "#2b8a3e", "#c92a2a"
 STYLE: dict[str, object] = {
@@ -61,8 +68,35 @@ def bare(axes: Axes) -> None:
         spine.set_visible(False)
 
 
+def png(made: Figure) -> bytes:
+    """The figure as PNG, 150 dots per inch."""
+    from io import BytesIO
+
+    target = BytesIO()
+    with style():  # ticks are made only now
+        made.savefig(target, format="png", dpi=DOTS, facecolor="white", metadata={"Software": "cryoburst"})
+    return target.getvalue()
+
+
 def save(made: Figure, path: Path) -> Path:
-    """Write the PNG (150 dots per inch); make its folder."""
+    """Write the PNG; make its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    made.savefig(path, dpi=150, facecolor="white", metadata={"Software": "cryoburst"})
+    path.write_bytes(png(made))
     return path
+
+
+def section(path: Path, places: Sequence[int] | None = None) -> tuple[Array, float]:
+    """An image file's pixels, or of a stack the images at these places, and its pixel size (Å). Raises NotThere when it
+    is not on this disk, BadInput when it is no such file."""
+    import mrcfile
+
+    try:
+        with mrcfile.mmap(path, mode="r", permissive=True) as file:
+            data = file.data if file.data is not None else np.zeros(0)
+            data = data if places is None else data.reshape(-1, *data.shape[-2:])[list(places)]
+            return np.asarray(data, np.float64), float(file.voxel_size.x)
+    except FileNotFoundError:
+        advice = "cryoburst fetch N brings it from the store" if path.is_symlink() else ""
+        raise NotThere("the image file is not on this computer", where=str(path), advice=advice) from None
+    except (OSError, ValueError, IndexError) as error:
+        raise BadInput(f"this image file can't be read: {error}", where=str(path)) from None
