@@ -1,11 +1,11 @@
-"""The agent's life: spec -> started -> software -> inputs -> command -> outputs -> manifest -> exit.
+"""The agent's life: spec -> started -> software, host -> inputs -> command -> outputs -> manifest -> exit.
 
 It never touches an attempt that another agent has started, and never starts a command twice.
 """
 
 import socket
 
-from cryoburst.agent import guard, processes, software
+from cryoburst.agent import guard, host, processes, software
 from cryoburst.agent.attempt import Attempt, Ended, sentence_of
 from cryoburst.agent.command import Command, environment
 from cryoburst.agent.inputs import Fetch
@@ -50,8 +50,10 @@ def _carry_out(attempt: Attempt, token: str) -> None:
     attempt.outputs.start()
     try:
         clean = environment(attempt, token)
-        sentence = software.refusal(attempt.spec.software, clean)
-        if sentence:
+        there = software.versions(attempt.spec.software, clean)
+        told = host.describe(attempt.pace.clock(), there)
+        attempt.patience.insist(lambda: attempt.prefix.write("host.json", told))
+        if sentence := software.refusal(attempt.spec.software, there):
             raise Ended("refused", sentence)
         _fetch(attempt)
         attempt.open_logs({})

@@ -4,6 +4,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections.abc import Iterable
 
 from cryoburst.model.errors import BadInput
 
@@ -49,10 +50,18 @@ def fits(have: str, need: str) -> bool:
     return have.split(".")[: len(wanted)] == wanted
 
 
-def refusal(software: dict[str, str], environment: dict[str, str]) -> str | None:
-    """One sentence on the first program that is missing or of another version; None when all are well."""
+def versions(names: Iterable[str], environment: dict[str, str]) -> dict[str, str | None]:
+    """What each program says of its version, as ``version`` does."""
+    return {name: version(name, environment) for name in sorted(names)}
+
+
+def refusal(software: dict[str, str], there: dict[str, str | None]) -> str | None:
+    """One sentence on the first program that is missing or of another version than needed; None when all are well.
+
+    ``there`` is what ``versions`` found of the programs in ``software``.
+    """
     for name, need in sorted(software.items()):
-        have = version(name, environment)
+        have = there.get(name)
         wanted = f"{name} {need}" if need else name
         if have is None:
             return f"the job needs {wanted}, which is not on this machine's PATH"

@@ -3,6 +3,7 @@
 from dataclasses import asdict, replace
 from pathlib import Path
 
+from cryoburst.engine import record
 from cryoburst.engine.elsewhere import folders_to_read
 from cryoburst.engine.stage_in import archive_key
 from cryoburst.engine.stage_out import read_spec
@@ -143,7 +144,7 @@ def write_stop(world: World, run: Run) -> None:
 
 
 def mark(world: World, run: Run, state: RunState, reason: str, detail: str, verdict: Verdict | None = None) -> None:
-    """Write the markers into the job folder, and the end into the store. Truth first: the row follows.
+    """Write the markers into the job folder, and the end and the record into the store. Truth first: the row follows.
 
     Raises OSError when home can't be written. A success must also be noted in the store (StoreError); an end for which
     the store itself may be to blame is told by the marker at home alone.
@@ -153,9 +154,11 @@ def mark(world: World, run: Run, state: RunState, reason: str, detail: str, verd
         verdict = Verdict(outcome, sentence(reason, detail, ended=True))
     if (Path(run.project) / run.job).is_dir():
         world.package(run).mark(Path(run.project), run.job, verdict)
-    closed = Closed(run.uid, str(state), reason, detail, world.clock(), run.attempt)
+    now = world.clock()
+    closed = Closed(run.uid, str(state), reason, detail, now, run.attempt)
     try:
         world.store(run).put(closed_key(run.owner, run.uid), documents.dump(closed))
+        record.write(world, replace(run, state=state, reason=reason, detail=detail, ended=now))
     except StoreError:
         if state is RunState.SUCCEEDED:
             raise

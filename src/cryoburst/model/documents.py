@@ -111,6 +111,24 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Host:
+    """host.json: what the machine is, and the programs that it has; written before the command begins.
+
+    ``software`` has what each program that the job needs says of its version ("3.1.3"; empty when it says nothing).
+    """
+
+    time: float
+    name: str
+    system: str  # kernel and architecture
+    processor: str
+    cores: int  # that the job may use
+    memory_bytes: int
+    gpus: list[str]
+    software: dict[str, str]
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
 class Transfer:
     """What the agent has moved so far."""
 
@@ -184,6 +202,60 @@ class Exit:
     log: dict[str, int]
     command_started: float | None = None  # None when the command never ran
     markers: list[str] = field(default_factory=list[str])  # held names are the package's; these are all zero-byte files
+    format: int = FORMAT
+
+
+@dataclass(frozen=True)
+class Content:
+    """A file as it was: its path in the project, and what its content was. No checksum: it was listed and never read,
+    or is an object of somebody else's, at ``remote``."""
+
+    path: str
+    size: int
+    checksum: str
+    remote: str = ""
+
+
+@dataclass(frozen=True)
+class Try:
+    """One attempt of a run: on what, for how long, at what price. What is not known is None or empty."""
+
+    attempt: int
+    provider: str
+    offer: str
+    usd_per_hour: float | None
+    requested: float | None
+    gone: float | None
+    host: Host | None
+    started: float | None
+    command_started: float | None
+    command_seconds: float | None
+    ended: str  # as in ``Exit``
+    code: int | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """records/<owner>/<uid>.json: what a run was and made. Written by home at the end of the run; it outlives the
+    contents in the store, and the database."""
+
+    uid: str
+    number: int
+    owner: str
+    project: str
+    job: str
+    kind: str
+    package: str
+    script: str
+    environment: dict[str, str]
+    submitted: float
+    state: str
+    reason: str
+    detail: str
+    ended: float | None
+    tries: list[Try]
+    inputs: list[Content]
+    outputs: list[Content]
     format: int = FORMAT
 
 

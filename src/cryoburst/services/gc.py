@@ -16,6 +16,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryoburst.engine.record import record_key
 from cryoburst.model.errors import StoreError
 from cryoburst.model.plugins import UNFINISHED, Store, Stored
 from cryoburst.services.evidence import FRESH, Evidence, Known, at_once, pieces_named
@@ -159,16 +160,18 @@ def delete(
 
 
 def forget(store: Store, runs: Sequence[Known]) -> list[Line]:
-    """Delete the documents of runs of which nothing else is left. A request goes before the word that its run ended:
-    alone, it would be an unfinished run."""
+    """Delete the documents of runs of which nothing else is left, the record too. A request goes before the word that
+    its run ended: alone, it would be an unfinished run."""
     line = Line(RUNS)
     for run in runs:
         if any(True for _ in store.list(run.prefix)):
             continue
-        for key in (run.key, f"{run.key.removesuffix('.json')}.closed.json"):
-            size = len(store.get(key) or b"")
+        record = record_key(run.request.owner, run.request.uid)
+        for key in (run.key, f"{run.key.removesuffix('.json')}.closed.json", record):
+            data = store.get(key)
             store.delete(key)
-            line.add(Stored(key, size, 0.0), free=True)
+            if data is not None:
+                line.add(Stored(key, len(data), 0.0), free=True)
     return [line] if line.objects else []
 
 

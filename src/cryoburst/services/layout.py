@@ -16,6 +16,7 @@ RUN = "run"  # documents, logs and outputs of a run's attempts
 PROJECT = "project"  # lists of what a pushed project consists of
 ARCHIVE = "agent"  # the programs that machines run
 RUNS = "runs"  # what was asked for, and how it ended
+RECORDS = "records"  # what runs were and made: outlives their data
 PROBE = "probe"  # what a check left when it was killed
 OTHER = "other"
 
@@ -38,6 +39,8 @@ def part_of(key: str) -> Part:
         return Part(ARCHIVE)
     if parts[0] == "runs" and len(parts) == 3 and key.endswith(".json"):
         return Part(RUNS)
+    if parts[0] == "records" and len(parts) == 3 and key.endswith(".json"):
+        return Part(RECORDS)
     if _PROBES.fullmatch(key):
         return Part(PROBE)
     if len(parts) > 2 and parts[1] == "inputs":

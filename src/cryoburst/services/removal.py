@@ -76,7 +76,7 @@ def remove(store: Store, shown: Shown, *, forget_runs: bool = False, clock: Cloc
 
 
 def _of_project(evidence: Evidence, project: str) -> list[Known]:
-    if "/" in project or project in ("agent", "runs", "projects", ".probe", "doctor"):
+    if "/" in project or project in ("agent", "runs", "records", "projects", ".probe", "doctor"):
         raise BadInput("this is not a project's folder", where=project, advice="see cryoburst store ls")
     return [run for run in evidence.runs.values() if run.project == project]
 
