@@ -1,5 +1,6 @@
 """A real RELION job (a small Class2D) through power cuts, killed watchers, a deleted database, and a stop."""
 
+import json
 import os
 import signal
 import subprocess
@@ -179,3 +180,29 @@ def test_logs_follow_and_wait_end_with_the_run(home: Home) -> None:
     assert "Maximization" in said
     assert waiting.communicate(timeout=60)[0].splitlines()[-1].startswith("Run 1 SUCCEEDED")
     assert waiting.returncode == 0
+
+
+def test_a_real_class2d_is_shown_drawn_and_exported(home: Home) -> None:
+    project(home, iterations=6)
+    submit(home)
+    home.until(lambda run: run["state"] == "RUNNING" and iteration(home, 2))
+    live = json.loads(home.call("show", "1", "--json").stdout)["course"]
+    assert live["iteration"] >= 2
+    assert (live["iterations"], len(live["classes"])) == (6, 2)
+    assert home.ended()["state"] == "SUCCEEDED"
+    course = json.loads(home.call("show", "1", "--json").stdout)["course"]
+    assert [each["iteration"] for each in course["history"]] == [1, 2, 3, 4, 5, 6]
+    assert abs(sum(each["share"] for each in course["classes"]) - 1) < 0.01
+    done = home.call("show", "1", "--picture", "classes.png", "--html", "run.html")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (home.project / "classes.png").read_bytes().startswith(b"\x89PNG")
+    text = (home.project / "run.html").read_text()
+    assert text.count("data:image/png;base64,") == 2  # the averages, and the iterations
+    assert "3.1.3" in text
+    done = home.call("export", "1", "--out", "crate", "--with-data")
+    assert (done.returncode, done.stderr) == (0, "")
+    graph = json.loads((home.project / "crate/ro-crate-metadata.json").read_text())["@graph"]
+    (action,) = (entity for entity in graph if entity["@type"] == "CreateAction")
+    assert {f"data/{JOB}/{name}" for name in outputs(home)} <= {link["@id"] for link in action["result"]}
+    assert next(e for e in graph if e["@type"] == "SoftwareApplication")["softwareVersion"] == "3.1.3"
+    home.assert_clean(1)

@@ -26,6 +26,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stop": ("stop", "end a run"),
     "wait": ("wait", "wait until a run has ended"),
     "fetch": ("fetch", "bring a run's outputs home once more"),
+    "export": ("export", "write a run and all jobs behind it as an RO-Crate"),
     "pause": ("pause", "hold all transfers of this computer; running jobs go on"),
     "resume": ("pause", "let the transfers of this computer go on, with the credentials set here"),
     "project": ("project", "bring a whole project to a store, and to another computer"),

@@ -1,4 +1,4 @@
-"""``cryoburst show N``: everything about one run."""
+"""``cryoburst show N``: everything about one run, in text, as a picture or as a page."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 from cryoburst.cli.number import number_argument
 
 if TYPE_CHECKING:
+    from cryoburst.database.ledger import Ledger
+    from cryoburst.model.course import Course
     from cryoburst.model.run import Run
 
 WORDS = 160  # characters of a program's last line
@@ -15,24 +17,63 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst show``."""
     number_argument(parser)
     parser.add_argument("--json", action="store_true", help="print it as JSON")
+    parser.add_argument("--picture", metavar="FILE", help="draw what the job has made so far into this PNG file")
+    parser.add_argument("--html", metavar="FILE", help="write a summary of one page, pictures included, into this file")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the run, its machines and its events."""
+    """Print the run, how it goes, its machines and its events; with files to write, write them instead."""
     import time
 
-    from cryoburst.cli.show_values import clock_time, count, duration, moment, price, print_json, size, table
+    from cryoburst.cli.show_values import print_json
     from cryoburst.services import settings as settings_
+    from cryoburst.services.course import course
+    from cryoburst.services.house import Plugins
     from cryoburst.services.ledger import open_ledger
     from cryoburst.services.report import detail_values
 
     ledger = open_ledger(settings_.load())
-    now = time.time()
     run = ledger.run(options.number)
-    values = detail_values(ledger, run, now)
+    if options.picture or options.html:
+        return _write(options, ledger, run)
+    goes = course(Plugins("packages"), ledger, run)
+    now = time.time()
+    values = detail_values(ledger, run, now, goes)
     if options.json:
         print_json(values)
-        return 0
+    else:
+        _print(values, run, goes, now)
+    return 0
+
+
+def _write(options: argparse.Namespace, ledger: "Ledger", run: "Run") -> int:
+    """Write the picture and the page that are asked for; say where they are."""
+    from pathlib import Path
+
+    from cryoburst.cli.page import write_page
+    from cryoburst.model.errors import BadInput
+    from cryoburst.services.course import panels
+    from cryoburst.services.house import Plugins
+
+    if options.json:
+        raise BadInput("--json prints and writes no file", advice="leave it out, or --picture and --html")
+    if options.picture:
+        path = Path(options.picture)
+        if path.suffix.lower() != ".png":
+            raise BadInput("a picture is a PNG file", where=options.picture, advice="name it FILE.png")
+        found = panels(Plugins("packages"), ledger, run)
+        from cryoburst.pictures import sheet  # takes a while to import, so not before there is something to draw
+
+        print(f"wrote {sheet.save(found, path)}")
+    if options.html:
+        print(f"wrote {write_page(ledger, run, Path(options.html))}")
+    return 0
+
+
+def _print(values: "dict[str, Any]", run: "Run", goes: "Course | None", now: float) -> None:
+    from cryoburst.cli.show_course import show
+    from cryoburst.cli.show_values import clock_time, count, duration, moment, price, size, table
+
     print(f"Run {values['number']}  {values['state']}  {values['job']} ({values['kind']})")
     if values["explanation"]:
         print(f"  {values['explanation']}")
@@ -49,7 +90,6 @@ def run(options: argparse.Namespace) -> int:
             "machine",
             f"{values['machine'] or 'not chosen yet'} (provider {values['provider']}), attempt {values['attempt']}",
         ),
-        ("progress", _progress(values, now)),
         (
             "sent",
             f"{count(values['files_in'], 'file')}, {size(values['bytes_in'])}; {size(values['bytes_sent'])} were new",
@@ -60,14 +100,16 @@ def run(options: argparse.Namespace) -> int:
         ("waited, ran", f"{duration(values['wait_seconds'])}, {duration(values['run_seconds'])}"),
         ("ended", moment(values["ended"])),
         ("store", f"{values['store']}/{values['prefix']}"),
+        ("progress", _progress(values, now)),
     )
     for name, text in lines:
         print(f"  {name:<13}{text}")
+    if goes is not None and goes.known:
+        show(goes)
     if values["machines"]:
         rows = [(m["token"], m["state"], m["offer"] or "-", price(m["usd_per_hour"])) for m in values["machines"]]
         print("\n" + table(("MACHINE", "STATE", "TYPE", "PRICE"), rows))
     print("\n" + table(("WHEN", "WHAT"), [(moment(e["time"]), e["text"]) for e in values["events"]]))
-    return 0
 
 
 def _left(values: "dict[str, Any]") -> str:

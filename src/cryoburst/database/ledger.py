@@ -99,11 +99,16 @@ class Ledger:
         rows = self.connection.execute(sql, [project, job])
         return _run(rows[0]) if rows else None
 
+    def runs_of(self, project: str, job: str) -> list[Run]:
+        """All runs of this job folder, newest first."""
+        sql = f"SELECT {_RUN_COLUMNS} FROM runs WHERE project = ? AND job = ? ORDER BY number DESC"
+        return [_run(row) for row in self.connection.execute(sql, [project, job])]
+
     def later_of(self, run: Run) -> Run | None:
         """The newest run of the same job folder that came after this one and had a machine at work on it, or None."""
         sql = (
             f"SELECT {_RUN_COLUMNS} FROM runs WHERE project = ? AND job = ? AND number > ? "
-            "AND (started IS NOT NULL OR attempt > 1) ORDER BY number DESC LIMIT 1"
+            "AND (started IS NOT NULL OR command_started IS NOT NULL OR attempt > 1) ORDER BY number DESC LIMIT 1"
         )
         rows = self.connection.execute(sql, [run.project, run.job, run.number])
         return _run(rows[0]) if rows else None

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from cryoburst.database.ledger import Ledger
+from cryoburst.model.course import Course
 from cryoburst.model.plugins import Offer
 from cryoburst.model.reasons import sentence
 from cryoburst.model.run import Machine, Run
@@ -103,9 +104,38 @@ def plan_values(planned: "Planned") -> Values:
     }
 
 
-def detail_values(ledger: Ledger, run: Run, now: float) -> Values:
-    """One run with its machines and events."""
+def course_values(course: Course) -> Values:
+    """How a run goes. Resolutions in Å, frequencies in 1/Å, shares between 0 and 1."""
+    last = course.iterations[-1] if course.iterations else None
+    return {
+        "iteration": last.number if last else None,
+        "iterations": course.total or None,
+        "resolution": course.resolution,
+        "classes": [{"share": c.share, "resolution": c.resolution} for c in last.classes] if last else [],
+        "history": [
+            {"iteration": i.number, "resolution": i.resolution, "shares": [c.share for c in i.classes]}
+            for i in course.iterations
+        ],
+        "fsc": {
+            "frequency": list(course.fsc.frequency),
+            "curves": {curve.label: list(curve.values) for curve in course.fsc.curves},
+        }
+        if course.fsc
+        else None,
+        "micrographs": {
+            "done": course.micrographs.done,
+            "total": course.micrographs.total or None,
+            "per_minute": course.micrographs.per_minute,
+        }
+        if course.micrographs
+        else None,
+    }
+
+
+def detail_values(ledger: Ledger, run: Run, now: float, course: Course | None = None) -> Values:
+    """One run with its machines and events, and how it goes."""
     return run_values(run, now) | {
+        "course": course_values(course) if course else None,
         "store": run.store,
         "prefix": run.prefix,
         "uid": run.uid,
