@@ -14,6 +14,7 @@ import pytest
 from cryoburst.database.ledger import Ledger
 from cryoburst.engine import stage_in
 from cryoburst.model import states
+from cryoburst.model.course import Course, Fsc, Iteration, Micrographs
 from cryoburst.model.job import Input, Job, Resources
 from cryoburst.model.plugins import Finding, Offer
 from cryoburst.model.run import Machine, Run
@@ -128,7 +129,9 @@ def test_every_json_key_is_documented(tmp_path: Path) -> None:
     ledger = Ledger(f"sqlite://{tmp_path / 'cryoburst.db'}")
     shown = report.detail_values(ledger, run, 0.0)
     ledger.connection.close()
+    course = report.course_values(Course((Iteration(1, None, ()),), 2, Fsc((0.1,), (), None), Micrographs(1, 2, None)))
     for heading, values in {
+        "Course": course,
         "Run": report.run_values(run, 0.0),
         "Show": {key: value for key, value in shown.items() if key not in report.run_values(run, 0.0)},
         "Machine": report.machine_values(machine, 0.0),
