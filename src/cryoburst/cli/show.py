@@ -53,6 +53,7 @@ def run(options: argparse.Namespace) -> int:
         ("sent", f"{values['files_in']} files, {size(values['bytes_in'])}; {size(values['bytes_sent'])} were new"),
         ("brought back", f"{values['files_out']} files, {size(values['bytes_out'])}"),
         *([("left", _left(values))] if values["files_left"] else []),
+        *([("memory", _memory(values))] if values["memory_bytes"] or values["peak_memory_bytes"] else []),
         ("submitted", moment(values["submitted"])),
         ("waited, ran", f"{duration(values['wait_seconds'])}, {duration(values['run_seconds'])}"),
         ("ended", moment(values["ended"])),
@@ -65,6 +66,15 @@ def run(options: argparse.Namespace) -> int:
         print("\n" + table(("MACHINE", "STATE", "TYPE", "PRICE"), rows))
     print("\n" + table(("WHEN", "WHAT"), [(moment(e["time"]), e["text"]) for e in values["events"]]))
     return 0
+
+
+def _memory(values: "dict[str, Any]") -> str:
+    """What the command took at its peak, and what was predicted."""
+    from cryoburst.cli.show_values import size
+
+    peak, predicted = values["peak_memory_bytes"], values["memory_bytes"]
+    words = [f"{size(peak)} at its peak"] if peak else []
+    return ", ".join([*words, *([f"{size(predicted)} predicted"] if predicted else [])])
 
 
 def _left(values: "dict[str, Any]") -> str:

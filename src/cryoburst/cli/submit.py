@@ -1,6 +1,7 @@
 """``cryoburst submit``: what RELION's Run button calls."""
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         metavar="PATTERN",
         help="outputs that stay in the store until cryoburst fetch, such as '*.mrcs' in the job folder, or outputs: "
         "all but logs and STAR files; may be given again",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="go on in spite of warnings of the pre-flight; errors stop it all the same"
     )
     parser.add_argument("--wait", action="store_true", help="wait for its end; exit code 1 when it failed")
     parser.add_argument("--json", action="store_true", help="print the run as JSON")
@@ -50,7 +54,11 @@ def run(options: argparse.Namespace) -> int:
         refuse_unopened(target(options), Path.cwd(), error)
         raise
     wanted = replace(wishes(options), leave=tuple(options.leave))
-    run = submit(world, settings, target(options), Path.cwd(), wanted)
+    submitted = submit(world, settings, target(options), Path.cwd(), wanted, force=options.force)
+    run = submitted.run
+    for finding in submitted.findings:
+        if finding.level == "warning":
+            print(f"cryoburst: warning: {finding.sentence}", file=sys.stderr)
     watcher.ensure(settings)
     tell_pause(settings)
     if options.wait:
