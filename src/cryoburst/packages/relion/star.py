@@ -75,7 +75,8 @@ def summary(path: Path, name: str, labels: Collection[str], keep: Collection[str
     The blocks named in ``keep`` come whole, and of the label ``highest`` the highest number of each stack. A million
     rows of 30 columns take about a second, two with ``highest``. Raises BadInput naming file, line and column.
     """
-    reader = _Reader(path, name, wanted=frozenset(labels), keep=frozenset(keep), highest=highest)
+    wanted = frozenset([*labels, highest] if highest else labels)
+    reader = _Reader(path, name, wanted=wanted, keep=frozenset(keep), highest=highest)
     reader.read()
     found = {label: _decode_all(values, label, path, name) for label, values in reader.found.items()}
     return Summary(

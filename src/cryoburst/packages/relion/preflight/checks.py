@@ -173,7 +173,7 @@ def half_maps(facts: Facts) -> Found:
 
 
 def mask_diameter(facts: Facts) -> Found:
-    """The particle diameter is larger than 0 and fits into the box; warning, because RELION masks at the box's edge."""
+    """The mask diameter fits into the box; warning, because RELION masks at the box's edge."""
     if facts.rule != "refine" or not facts.line.get("particle_diameter"):
         return
     diameter, first = facts.number("particle_diameter", -1.0), facts.first

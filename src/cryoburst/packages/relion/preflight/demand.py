@@ -18,7 +18,7 @@ FIRST_SHELLS = 10  # --incr_size: shells beyond the resolution that are used
 GPU_BYTES = 1.1e-8 * 1e9  # bytes a voxel of the doubled box; see ``gpu_memory``
 
 
-def demand(facts: list[Facts]) -> tuple[Demand, Demand]:
+def demands(facts: list[Facts]) -> tuple[Demand, Demand]:
     """(most, least) of all programs of a job: they run one after the other and share a disk."""
     most = [_memory(f, sure=True) for f in facts]
     least = [_memory(f, sure=False) for f in facts]
