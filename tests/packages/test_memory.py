@@ -267,7 +267,8 @@ def test_motion_correction_of_the_real_relion(tmp_path: Path, x: int, y: int, fr
     (tmp_path / "movies.star").write_text(table + rows)
     line = (
         f"`which relion_run_motioncorr` --i movies.star --o Class3D/job001/ --use_own --j 2 {words} --bfactor 150 "
-        "--dose_per_frame 3 --patch_x 3 --patch_y 3 --gainref gain.mrc --dose_weighting --pipeline_control Class3D/job001/"
+        "--dose_per_frame 3 --patch_x 3 --patch_y 3 --gainref gain.mrc --dose_weighting "
+        "--pipeline_control Class3D/job001/"
     )
     said, peak = measured(tmp_path, line, 1, 2)
     assert BOUNDS[0] < said / peak < BOUNDS[1], (said, peak)

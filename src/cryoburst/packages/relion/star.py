@@ -17,6 +17,7 @@ CHUNK = 1 << 20  # bytes read at once: large enough that Python's work per chunk
 # up to that size (mallopt(3), M_MMAP_THRESHOLD), and the kernel clears no pages anew for every chunk: half the time.
 KEPT = 1 << 24
 LONGEST_LINE = 1 << 26  # bytes; a longer line is not a STAR file
+LONGEST_NUMBER = 18  # digits of an image's number
 QUICK = 1 << 19  # bytes of text that are read line by line sooner than numpy is imported
 _VALUE = re.compile(rb'"([^"]*)"(?=\s|$)|\'([^\']*)\'(?=\s|$)|(\S+)')
 DIGITS = b"0123456789"
@@ -195,7 +196,8 @@ class _Reader:
         highest = self.highest
         for word in words:
             number, at, stack = word.partition(b"@")
-            if at and number.isdigit() and (n := int(number)) > highest.get(stack, 0):
+            digits = number.lstrip(b"0") if len(number) > LONGEST_NUMBER else number
+            if at and digits.isdigit() and len(digits) <= LONGEST_NUMBER and (n := int(digits)) > highest.get(stack, 0):
                 highest[stack] = n
 
     def _slow(self, text: bytes) -> None:

@@ -128,28 +128,26 @@ def reference_size(facts: Facts) -> Found:
 def mask_size(facts: Facts) -> Found:
     """The mask has the box size of the maps it is applied to (error) and their pixel size (warning)."""
     # refine: Iref *= Isolvent fails after the first iteration; Postprocessing::initialise; ReferenceMap::load
-    if facts.rule not in ("refine", "postprocess", "ctf_refine", "motion_refine"):
-        return
-    mask, name = facts.head(facts.mask), facts.reference if facts.rule == "refine" else facts.halves
+    mask, first = facts.head(facts.mask), facts.first if facts.rule == "refine" else None
     if not mask:
         return
+    name = facts.reference if facts.rule == "refine" else facts.halves
     map_ = facts.head(name)
-    first = facts.first if facts.rule == "refine" else None
-    if map_ is None and first is None:
+    if map_:
+        shape, pixel, what = (map_.x, map_.y, map_.z), map_.pixel, name
+    elif first and first.box:
+        shape, pixel, what = (first.box,) * 3, first.pixel, "the reference, which has the particles' box,"
+    else:
         return
-    shape = (map_.x, map_.y, map_.z) if map_ else (first.box,) * 3 if first else (0, 0, 0)
-    pixel = map_.pixel if map_ else first.pixel if first else 0.0
-    if map_ and map_.z == 1:
-        return
-    what = name or "the reference, which has the particles' box,"
-    if shape[0] and (mask.x, mask.y, mask.z) != shape:
-        yield _error(
-            "mask", f"the mask {facts.mask} has {_shape(mask.x, mask.y, mask.z)} pixels and {what} has {_shape(*shape)}"
-        )
+    flat = facts.rule == "refine" and not (map_ or facts.has("denovo_3dref"))
+    edges = 2 if flat or name.endswith(".mrcs") else 3  # class averages are pictures
+    found = (mask.x, mask.y, mask.z)[:edges]
+    if found != shape[:edges]:
+        said = f"the mask {facts.mask} has {_shape(*found)} pixels and {what} has {_shape(*shape[:edges])}"
+        yield _error("mask", said)
     if pixel and mask.pixel and abs(pixel - mask.pixel) > CLOSE * 10:
-        yield _warning(
-            "mask", f"the mask {facts.mask} has {mask.pixel:.4g} Å/px in its header and {what} has {pixel:.4g}"
-        )
+        said = f"the mask {facts.mask} has {mask.pixel:.4g} Å/px in its header and {what} has {pixel:.4g}"
+        yield _warning("mask", said)
 
 
 def half_maps(facts: Facts) -> Found:
