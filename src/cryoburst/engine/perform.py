@@ -29,7 +29,8 @@ def write_request(world: World, run: Run) -> None:
 
 
 def candidates(world: World, job: Job, run: Run, need: Need) -> list[Offer]:
-    """The offers that satisfy a need and the user's wishes, the best first. Raises NoOffer saying why there is none."""
+    """The offers that satisfy a need and the user's wishes, the best first. Raises NoOffer saying why there is
+    none, and BadInput for a wish that can't be."""
     provider = world.provider(run.provider)
     offers = provider.offers(need)
     if not offers:
@@ -38,12 +39,12 @@ def candidates(world: World, job: Job, run: Run, need: Need) -> list[Offer]:
     named = [o for o in offers if run.machine in ("", o.name)]
     if not named:
         names = ", ".join(o.name for o in offers[:8])
-        raise NoOffer(f"{run.provider} has no machine {run.machine} for this job", advice=f"choose one of {names}")
+        raise BadInput(f"{run.provider} has no machine {run.machine} for this job", advice=f"choose one of {names}")
     cap = run.max_price
     # An unknown price is never free: it does not fit under a cap.
     fitting = [o for o in named if cap is None or (o.usd_per_hour is not None and o.usd_per_hour <= cap)]
     if not fitting:
-        raise NoOffer(f"no machine costs at most {cap} USD/h", advice="raise --max-price, see cryoburst machines")
+        raise BadInput(f"no machine costs at most {cap} USD/h", advice="raise --max-price, see cryoburst machines")
     return sorted(fitting, key=lambda o: (o.usd_per_hour is None, o.usd_per_hour or 0.0, o.cores, o.name))
 
 
