@@ -1,5 +1,6 @@
 """A whole attempt, from spec.json to exit.json, with small scripts as jobs."""
 
+import sys
 import time
 
 import pytest
@@ -199,3 +200,10 @@ def test_many_small_files(stage: Stage) -> None:
     stage.run(f"cd {JOB}; mkdir d; for i in $(seq 400); do echo $i > d/$i; done")
     assert len(stage.outputs()) == 400
     assert len(stage.told()) == 400
+
+
+def test_the_peak_of_the_memory_is_told(stage: Stage) -> None:
+    """Also of a process that ended before the script did, and not twice that of one that forked."""
+    hold = "x = bytearray(b'x') * 60_000_000; import os, time; child = os.fork(); time.sleep(1.5)"
+    exit_ = stage.run(f'{sys.executable} -c "{hold}"\nsleep 0.1\n')
+    assert 60e6 < exit_.peak_memory_bytes < 85e6

@@ -29,7 +29,13 @@ data_optics
 loop_
 _rlnOpticsGroupName #1
 _rlnOpticsGroup #2
-opticsGroup1            1
+_rlnVoltage #3
+_rlnSphericalAberration #4
+_rlnAmplitudeContrast #5
+_rlnImagePixelSize #6
+_rlnImageSize #7
+_rlnImageDimensionality #8
+opticsGroup1            1  300  2.7  0.1  3.0  8  2
 
 
 # version 30001
@@ -39,8 +45,9 @@ data_particles
 loop_
 _rlnImageName #1
 _rlnMicrographName #2
-000001@{STACK} MotionCorr/job001/Movies/a.mrc
-000002@{STACK} MotionCorr/job001/Movies/a.mrc
+_rlnOpticsGroup #3
+000001@{STACK} MotionCorr/job001/Movies/a.mrc 1
+000002@{STACK} MotionCorr/job001/Movies/a.mrc 1
 
 """
 STAND_IN = """#!/bin/sh

@@ -124,7 +124,7 @@ def test_odd_names_in_a_star_file(home: Home) -> None:
     for stack in stacks:
         mrc(home.project / stack)
         quote = '"' if set(stack) & set(" '") else ""
-        rows += f"{quote}000001@{stack}{quote} MotionCorr/job001/Movies/a.mrc\n"
+        rows += f"{quote}000001@{stack}{quote} MotionCorr/job001/Movies/a.mrc 1\n"
     (home.project / STAR).write_text(PARTICLES.partition("000001@")[0] + rows + "\n")
     sent = {file["path"] for file in home.json("plan", "--job", FOLDER)["files"]}
     assert sent == {*stacks, STAR}

@@ -5,13 +5,14 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cryoburst.model.course import Course, Panel, Past
 from cryoburst.model.documents import Exit
 from cryoburst.model.errors import BadInput, NotThere
 from cryoburst.model.job import Input, Job, Progress, Verdict
+from cryoburst.model.plugins import Examined
 from cryoburst.model.stub import is_remote, parse_stub
 
 MARKERS = {"succeeded": "DONE", "failed": "FAILED", "aborted": "ABORTED"}
@@ -56,6 +57,14 @@ class Script:
             stat = source.stat()
             found.append(Input(path, source, stat.st_size, stat.st_mtime_ns, stat.st_ino))
         return found
+
+    def fit(self, job: Job, cores: int) -> tuple[Job, str]:
+        """A script is run as it is."""
+        return job, ""
+
+    def examine(self, job: Job, inputs: Sequence[Input]) -> Examined:
+        """Nothing is known of a script."""
+        return Examined()
 
     def held(self, name: str) -> bool:
         """Whether it is a marker."""

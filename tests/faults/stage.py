@@ -176,7 +176,7 @@ class Stage:
 
     def submit(self, job: str = JOB) -> Run:
         """A new run."""
-        return submit(self.world, self.settings, Path(job), self.project, Wishes())
+        return submit(self.world, self.settings, Path(job), self.project, Wishes()).run
 
     @property
     def run(self) -> Run:

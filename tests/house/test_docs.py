@@ -16,9 +16,10 @@ from cryoburst.engine import stage_in
 from cryoburst.model import states
 from cryoburst.model.course import Course, Fsc, Iteration, Micrographs
 from cryoburst.model.job import Input, Job, Resources
-from cryoburst.model.plugins import Finding, Offer
+from cryoburst.model.plugins import Demand, Finding, Offer
 from cryoburst.model.run import Machine, Run
 from cryoburst.services import report
+from cryoburst.services.preflight import Preflight
 from cryoburst.services.settings import Settings
 from cryoburst.services.submit import Planned
 
@@ -124,8 +125,10 @@ def test_every_json_key_is_documented(tmp_path: Path) -> None:
     machine = Machine("t", "u", 1, "local", "local", 0.0, states.MachineState.UP, 0.0, 0.0)
     offer = Offer("local", "local", 1, 1, 0, 0.0)
     job = Job("relion", "k", Path("/p"), "j/", "", (), Resources())
-    plan = report.plan_values(Planned(job, offer, stage_in.Plan([Input("a", Path("/p/a"), 1, 1, 1)], {}, [])))
-    assert all(f'"{key}": ' in page for key in plan["files"][0])
+    inputs = [Input("a", Path("/p/a"), 1, 1, 1)]
+    found = Preflight(job, run, inputs, [Finding("info", "disk", "s")], Demand(), offer)
+    plan = report.plan_values(Planned(found, stage_in.Plan(inputs, {}, [])))
+    assert all(f'"{key}": ' in page for key in (*plan["files"][0], *plan["findings"][0]))
     ledger = Ledger(f"sqlite://{tmp_path / 'cryoburst.db'}")
     shown = report.detail_values(ledger, run, 0.0)
     ledger.connection.close()

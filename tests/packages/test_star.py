@@ -244,3 +244,19 @@ def test_a_million_particles_in_a_second_and_a_half_and_half_a_gigabyte(tmp_path
     assert min(times) <= 1.5
     scale = 1 if sys.platform == "darwin" else 1024
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale <= 500e6
+
+
+@pytest.mark.parametrize("rows", [50, 60_000])
+def test_the_highest_number_of_each_stack_and_a_block_that_is_kept(tmp_path: Path, rows: int) -> None:
+    """Both ways of reading: line by line, and many lines at once."""
+    body = "".join(f"{n // 10 + 1:06d}@Extract/job001/Movies/{n % 10}.mrcs {n % 2}\n" for n in range(rows))
+    path = tmp_path / "particles.star"
+    path.write_text(
+        "\ndata_optics\n\nloop_\n_rlnOpticsGroup #1\n_rlnVoltage #2\n0 300\n1 200\n\n"
+        f"\ndata_particles\n\nloop_\n_rlnImageName #1\n_rlnOpticsGroup #2\n{body}\n"
+    )
+    found = star.summary(path, "particles.star", ("rlnOpticsGroup",), keep=("optics",), highest="rlnImageName")
+    assert found.highest == {f"Extract/job001/Movies/{n}.mrcs": rows // 10 for n in range(10)}
+    assert found.kept["optics"].column("rlnVoltage") == ["300", "200"]
+    assert found.values["rlnOpticsGroup"] == ["0", "1"]
+    assert found.rows == {"optics": 2, "particles": rows}

@@ -37,6 +37,7 @@ class Attempt:
         self.folder = place.inside(spec.job)  # of the job, absolute, without a slash at its end
         self.job = spec.job.rstrip("/") + "/"
         self.command_seconds = 0.0
+        self.peak_memory = 0  # bytes that the command's processes had at most; 0 when nobody looked
         self.outputs.ignored = {self.job + name for name in spec.logs}
 
     def open_logs(self, sent: dict[str, int]) -> None:
@@ -80,6 +81,7 @@ class Attempt:
             log=self.pulse.log_sizes(),
             command_started=self.pulse.command_started,
             markers=self._markers() if ran else [],
+            peak_memory_bytes=self.peak_memory,
         )
         self.patience.insist(lambda: self.prefix.write("exit.json", exit_))
         self.pulse.tell_exit()

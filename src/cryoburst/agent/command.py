@@ -9,6 +9,7 @@ import os
 import select
 import signal
 import subprocess
+import time
 
 from cryoburst.agent import files, processes
 from cryoburst.agent.attempt import Attempt, Ended
@@ -28,6 +29,7 @@ INHERITED = (
 TICK = 0.5  # s between two looks at the clock
 LATEST = 1.0  # s after which a file that is closed again and again is looked at anyway
 SHARE = 5.0  # looking for writers may take one part in so many of the agent's time
+WEIGH_SHARE = 25.0  # looking at the memory of the job's processes may take one part in so many
 
 
 def environment(attempt: Attempt, token: str) -> dict[str, str]:
@@ -45,7 +47,7 @@ class Command:
     def __init__(self, attempt: Attempt, environment: dict[str, str]) -> None:
         self._attempt, self._pace, self._outputs = attempt, attempt.pace, attempt.outputs
         self._candidates: dict[str, tuple[float, float]] = {}  # absolute path → when it may be looked at, first event
-        self._next_look = self._next_scan = 0.0
+        self._next_look = self._next_scan = self._next_weigh = 0.0
         os.makedirs(attempt.folder, exist_ok=True)
         try:
             self._watch: Watch | None = Watch(attempt.folder)
@@ -83,6 +85,7 @@ class Command:
             processes.reap(self._process.pid)
             now = self._pace.clock()
             self._look(now)
+            self._weigh(now)
             if pulse.stopped.is_set() and kill_at is None:
                 ended = "aborted"
                 kill_at = now + (self._pace.stop_wait if self._ask_to_end() else 0.0)
@@ -128,6 +131,14 @@ class Command:
             self._send(ready, now)
             self._next_scan = now + self._pace.scan
             self._next_look = now + SHARE * (self._pace.clock() - now)
+
+    def _weigh(self, now: float) -> None:
+        """Note how much memory the job's processes had at most; each process knows its own peak, however short."""
+        if now >= self._next_weigh:
+            began = time.thread_time()  # not of the clock: on a busy machine it would look less and less
+            peak = processes.peak_memory(processes.descendants(os.getpid()))
+            self._attempt.peak_memory = max(self._attempt.peak_memory, peak)
+            self._next_weigh = now + max(TICK, WEIGH_SHARE * (time.thread_time() - began))
 
     def _read_watch(self) -> tuple[set[str], bool]:
         if self._watch is None:

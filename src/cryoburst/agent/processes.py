@@ -87,6 +87,25 @@ def writing(pids: Iterable[int]) -> dict[tuple[int, int], str]:
     return found
 
 
+def peak_memory(pids: Iterable[int]) -> int:
+    """Bytes of memory that these processes had at most, each at its own peak: what a machine must have for them.
+
+    Pages of files (programs, libraries) do not count: they are shared, and the kernel may drop them. A process that was
+    forked and still runs its parent's program counts only what it does not share with it. Source: proc(5), ``VmHWM``
+    less ``RssFile`` of /proc/<pid>/status; ``Private_Dirty`` of /proc/<pid>/smaps_rollup.
+    """
+    among = set(pids)
+    total = 0
+    for pid in among:
+        parent = _parent(pid)
+        if parent in among and _read(f"/proc/{pid}/cmdline") == _read(f"/proc/{parent}/cmdline"):
+            total += _kilobytes(f"/proc/{pid}/smaps_rollup").get(b"Private_Dirty", 0)
+            continue
+        found = _kilobytes(f"/proc/{pid}/status")
+        total += max(0, found.get(b"VmHWM", 0) - found.get(b"RssFile", 0))
+    return total * 1024
+
+
 def end(find: Callable[[], list[int]], term_wait: float, between: Callable[[], None]) -> None:
     """SIGTERM all that ``find`` finds, SIGKILL after ``term_wait`` seconds, until it finds none twice in a row.
 
@@ -123,6 +142,12 @@ def _parent(pid: int) -> int | None:
     _, _, rest = _read(f"/proc/{pid}/stat").rpartition(b") ")  # a program's name may hold blanks and brackets
     fields = rest.split()
     return int(fields[1]) if len(fields) > 1 and fields[0] not in (b"Z", b"X") else None
+
+
+def _kilobytes(path: str) -> dict[bytes, int]:
+    """The sizes in a file of lines such as ``VmHWM:   1234 kB``."""
+    lines = (line.partition(b":") for line in _read(path).splitlines() if line.endswith(b" kB"))
+    return {key: int(value.split()[0]) for key, _, value in lines}
 
 
 def _writable(pid: int, descriptor: str) -> bool:

@@ -12,7 +12,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any, NoReturn
 
-from cryoburst.model.errors import CryoburstError, one_line
+from cryoburst.model.errors import CryoburstError, Refused, one_line
 
 GARBAGE = 50_000  # objects more than were freed before Python looks for garbage
 
@@ -104,6 +104,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = _run(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
         return code
+    except Refused as error:
+        return max(map(fail, error.sentences))
     except CryoburstError as error:
         return fail(str(error))
     except OSError as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 from cryoburst.cli.submit import job_arguments, target, wishes
 
 SHOWN = 20  # files in the list for people
+LEVELS = ("error", "warning", "info")  # the worst first
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +16,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print the plan. Nothing is sent, rented or marked."""
+    """Print the plan. Nothing is sent, rented or marked. The exit code is 2 when submit would refuse it for good."""
     from cryoburst.cli.show_values import price, print_json, size, table
     from cryoburst.services import settings as settings_
     from cryoburst.services.house import open_world
@@ -24,23 +25,30 @@ def run(options: argparse.Namespace) -> int:
 
     settings = settings_.load()
     values = plan_values(plan(open_world(settings), settings, target(options), Path.cwd(), wishes(options)))
+    code = 2 if any(f["level"] == "error" for f in values["findings"]) else 0
     if options.json:
         print_json(values)
-        return 0
+        return code
     offer, files = values["offer"], values["files"]
-    cost = "" if offer["usd_per_hour"] == 0 else f", {price(offer['usd_per_hour'])}"
     print(f"{values['job']} ({values['kind']}) in {values['project']}")
-    print(f"would go to {place(offer['provider'], offer['name'])}, {count(offer['cores'], 'core')}{cost}")
+    if offer:
+        cost = "" if offer["usd_per_hour"] == 0 else f", {price(offer['usd_per_hour'])}"
+        print(f"would go to {place(offer['provider'], offer['name'])}, {count(offer['cores'], 'core')}{cost}")
+    else:
+        print("would go nowhere")
     sent = [f for f in files if not f["listed"]]
     print(f"reads {count(len(sent), 'file')}, {size(values['bytes_in'])}; to send: {size(values['bytes_to_send'])}")
     if listed := len(files) - len(sent):
         print(f"lists {count(listed, 'file')} without reading: no byte of that is sent")
+    if values["findings"]:
+        told = sorted(values["findings"], key=lambda f: LEVELS.index(f["level"]))
+        print(table(("FOUND", "ABOUT", "WHAT"), [(f["level"].upper(), f["subject"], f["sentence"]) for f in told]))
     rows = [(f["path"], "name only" if f["listed"] else size(f["size"]), "yes" if f["to_send"] else "") for f in files]
     if rows:
         print(table(("FILE", "SIZE", "TO SEND"), rows[:SHOWN], right=("SIZE",)))
     if len(rows) > SHOWN:
         print(f"… and {len(rows) - SHOWN} more (all with --json)")
-    return 0
+    return code
 
 
 def place(provider: str, name: str) -> str:

@@ -96,6 +96,7 @@ def _print(values: "dict[str, Any]", run: "Run", goes: "Course | None", now: flo
         ),
         ("brought back", f"{count(values['files_out'], 'file')}, {size(values['bytes_out'])}"),
         *([("left", _left(values))] if values["files_left"] else []),
+        *([("memory", _memory(values))] if values["memory_bytes"] or values["peak_memory_bytes"] else []),
         ("submitted", moment(values["submitted"])),
         ("waited, ran", f"{duration(values['wait_seconds'])}, {duration(values['run_seconds'])}"),
         ("ended", moment(values["ended"])),
@@ -110,6 +111,15 @@ def _print(values: "dict[str, Any]", run: "Run", goes: "Course | None", now: flo
         rows = [(m["token"], m["state"], m["offer"] or "-", price(m["usd_per_hour"])) for m in values["machines"]]
         print("\n" + table(("MACHINE", "STATE", "TYPE", "PRICE"), rows))
     print("\n" + table(("WHEN", "WHAT"), [(moment(e["time"]), e["text"]) for e in values["events"]]))
+
+
+def _memory(values: "dict[str, Any]") -> str:
+    """What the command took at its peak, and what was predicted."""
+    from cryoburst.cli.show_values import size
+
+    peak, predicted = values["peak_memory_bytes"], values["memory_bytes"]
+    words = [f"{size(peak)} at its peak"] if peak else []
+    return ", ".join([*words, *([f"{size(predicted)} predicted"] if predicted else [])])
 
 
 def _left(values: "dict[str, Any]") -> str:

@@ -19,6 +19,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="outputs that stay in the store until cryoburst fetch, such as '*.mrcs' in the job folder, or outputs: "
         "all but logs and STAR files; may be given again",
     )
+    parser.add_argument(
+        "--force", action="store_true", help="go on in spite of warnings of the pre-flight; errors stop it all the same"
+    )
     parser.add_argument("--wait", action="store_true", help="wait for its end; exit code 1 when it failed")
     parser.add_argument("--json", action="store_true", help="print the run as JSON")
 
@@ -50,7 +53,11 @@ def run(options: argparse.Namespace) -> int:
         refuse_unopened(target(options), Path.cwd(), error)
         raise
     wanted = replace(wishes(options), leave=tuple(options.leave))
-    run = submit(world, settings, target(options), Path.cwd(), wanted, tell)
+    submitted = submit(world, settings, target(options), Path.cwd(), wanted, tell, force=options.force)
+    run = submitted.run
+    for finding in submitted.findings:
+        if finding.level == "warning":
+            tell(f"warning: {finding.sentence}")
     if said := watcher.renew(settings, [run.store.partition("://")[0]]):
         tell(said)
     tell_pause(settings)

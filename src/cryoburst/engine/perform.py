@@ -29,14 +29,14 @@ def write_request(world: World, run: Run) -> None:
     world.store(run).put(request_key(run.owner, run.uid), documents.dump(document))
 
 
-def choose(world: World, job: Job, run: Run) -> Offer:
-    """The cheapest offer that satisfies the job and the user's wishes. Raises BadInput saying why there is none."""
+def candidates(world: World, job: Job, run: Run, need: Need) -> list[Offer]:
+    """The offers that satisfy a need and the user's wishes, the best first. Raises NoOffer saying why there is
+    none, and BadInput for a wish that can't be."""
     provider = world.provider(run.provider)
-    need = Need(resources=job.resources, software=job.software)
     offers = provider.offers(need)
     if not offers:
-        why = _why_none(provider.offers(Need(resources=Resources())), job)
-        raise BadInput(f"no machine of {run.provider} can run this job", where=run.job, advice=why)
+        why = _why_none(provider.offers(Need(resources=Resources())), job, need)
+        raise NoOffer(f"no machine of {run.provider} can run this job", where=run.job, advice=why)
     named = [o for o in offers if run.machine in ("", o.name)]
     if not named:
         names = ", ".join(o.name for o in offers[:8])
@@ -46,18 +46,50 @@ def choose(world: World, job: Job, run: Run) -> Offer:
     fitting = [o for o in named if cap is None or (o.usd_per_hour is not None and o.usd_per_hour <= cap)]
     if not fitting:
         raise BadInput(f"no machine costs at most {cap} USD/h", advice="raise --max-price, see cryoburst machines")
-    return min(fitting, key=lambda o: (o.usd_per_hour is None, o.usd_per_hour or 0.0, o.cores, o.name))
+    return sorted(fitting, key=lambda o: (o.usd_per_hour is None, o.usd_per_hour or 0.0, o.cores, o.name))
 
 
-def _why_none(all_offers: list[Offer], job: Job) -> str:
+def choose(world: World, job: Job, run: Run) -> Offer:
+    """The cheapest offer that satisfies what the run needs and the user's wishes. Raises NoOffer."""
+    return candidates(world, job, run, need_of(job, run))[0]
+
+
+def need_of(job: Job, run: Run) -> Need:
+    """What a run's machine must have, as the pre-flight left it in the run's row."""
+    resources = Resources(run.processes, run.threads, run.memory_bytes, job.resources.gpus, run.gpu_memory_bytes)
+    return Need(resources, job.software, run.disk_bytes)
+
+
+class NoOffer(BadInput):
+    """No machine that can be had would do."""
+
+
+def _why_none(all_offers: list[Offer], job: Job, need: Need) -> str:
     """What the machines lack: a program, its version, or size."""
-    for name, version in job.software.items():
+    for name, series in need.software.items():
         has = sorted({o.software[name] for o in all_offers if name in o.software})
         if not has:
             return f"{name} is not there; install it, on this computer so that it is on PATH"
-        if version and not any(f"{found}.".startswith(f"{version}.") for found in has):
-            return f"the project was made with {name} {version}, and {name} {', '.join(has)} is there"
-    return f"it asks for {job.resources.gpus} GPUs and {job.resources.cores} cores"
+        if series and not any(f"{found}.".startswith(f"{series}.") for found in has):
+            return f"the project was made with {name} {job.version or series}, and {name} {', '.join(has)} is there"
+    wanted = need.resources
+    sizes = (
+        (wanted.memory_bytes, max((o.memory_bytes for o in all_offers), default=0), "of memory"),
+        (need.disk_bytes, max((o.disk_bytes for o in all_offers), default=0), "of disk"),
+        (wanted.gpu_memory_bytes, max((o.gpu_memory_bytes for o in all_offers), default=0), "of memory on each GPU"),
+    )
+    gpus = max((o.gpus for o in all_offers), default=0)
+    if wanted.gpus > gpus:
+        return f"it asks for {wanted.gpus} GPU{'s' * (wanted.gpus > 1)}, and there are {gpus} at most"
+    for asked, there, what in sizes:
+        if asked > there:
+            return f"it needs {gigabytes(asked)} {what}, and there are {gigabytes(there)} at most"
+    return f"it asks for {wanted.gpus} GPUs and {wanted.cores} cores"
+
+
+def gigabytes(size: int) -> str:
+    """A size for people, in GB."""
+    return f"{size / 1e9:.2g} GB" if size < 100e9 else f"{size / 1e9:.0f} GB"
 
 
 def create(world: World, run: Run) -> None:

@@ -108,7 +108,7 @@ def fetch(
     if data is None:
         last = _last_words(store, run, exit_)
         done = sync(world, run, spec, last, wanted) | count_left(world, run, last.batches)
-        return done | {"command_seconds": exit_.command_seconds}, None
+        return done | _told_by(exit_), None
     manifest = documents.load(Manifest, data, run.prefix + "manifest.json")
     coming, staying = _parted(package, run, manifest.outputs, wanted)
     leave(run, staying)
@@ -120,10 +120,15 @@ def fetch(
     world.ledger.keep_objects(run.store, run.store_folder, places)
     changes: dict[str, object] = {
         **counted(run, manifest.outputs),
-        "command_seconds": exit_.command_seconds,
         "command_started": exit_.command_started,
+        **_told_by(exit_),
     }
     return changes | _progress(world, run), manifest
+
+
+def _told_by(exit_: Exit) -> dict[str, object]:
+    """Changes of the run's row that say what its command took."""
+    return {"command_seconds": exit_.command_seconds, "peak_memory_bytes": exit_.peak_memory_bytes}
 
 
 def count_left(world: World, run: Run, batches: int) -> dict[str, int]:

@@ -44,6 +44,11 @@ class Request:
     submitted: float
     folder: str  # of the project in the store
     leave: str  # patterns, one a line, of outputs that stay in the store
+    processes: int = 1  # MPI ranks and threads as they are run
+    threads: int = 1
+    memory_bytes: int = 0  # that its machine must have, with the next two; 0: unknown
+    gpu_memory_bytes: int = 0
+    disk_bytes: int = 0
     format: int = FORMAT
 
 
@@ -202,6 +207,7 @@ class Exit:
     log: dict[str, int]
     command_started: float | None = None  # None when the command never ran
     markers: list[str] = field(default_factory=list[str])  # held names are the package's; these are all zero-byte files
+    peak_memory_bytes: int = 0  # of the command and all its processes (``agent.processes.peak_memory``); 0: unknown
     format: int = FORMAT
 
 

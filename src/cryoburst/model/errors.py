@@ -2,6 +2,7 @@
 
 CryoburstError                 printed as one line, exit code 2
  ├─ BadInput                   the user's job or command is wrong; nothing was rented
+ │   └─ Refused                the pre-flight found what would fail or waste the job: one sentence each
  ├─ NotThere                   a run, file or object that was asked for does not exist
  ├─ StoreError
  │   ├─ StoreUnavailable       may work later: unreachable, refused, slow
@@ -14,6 +15,8 @@ CryoburstError                 printed as one line, exit code 2
      ├─ QuotaExceeded          the account may not have more
      └─ BadCredentials         the account was refused
 """
+
+from collections.abc import Sequence
 
 
 class CryoburstError(Exception):
@@ -37,6 +40,14 @@ class CryoburstError(Exception):
 
 class BadInput(CryoburstError):
     """The user's job, file or option is wrong; nothing was rented and nothing is lost."""
+
+
+class Refused(BadInput):
+    """A job that the pre-flight stopped. ``sentences`` has one for each reason."""
+
+    def __init__(self, sentences: Sequence[str], *, where: str) -> None:
+        super().__init__("; ".join(sentences), where=where)
+        self.sentences = tuple(f"{one_line(sentence)} ({where})" for sentence in sentences)
 
 
 class NotThere(CryoburstError):

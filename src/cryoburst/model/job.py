@@ -12,6 +12,7 @@ class Resources:
     threads: int = 1  # per process
     memory_bytes: int = 0
     gpus: int = 0
+    gpu_memory_bytes: int = 0  # of each GPU
 
     @property
     def cores(self) -> int:
@@ -57,7 +58,8 @@ class Job:
     script: str
     commands: tuple[tuple[str, ...], ...] = ()  # the program lines of the script, split into words
     resources: Resources = field(default_factory=Resources)
-    software: dict[str, str] = field(default_factory=dict[str, str])  # needed on the machine: {"relion": "3.1"}
+    software: dict[str, str] = field(default_factory=dict[str, str])  # needed on the machine: {"relion": "3"}, a series
+    version: str = ""  # of the program that made the project, as far as the project says: "3.1"
     wishes: Wishes = field(default_factory=Wishes)
     restart: str = ""  # the file that --continue starts from; empty for a fresh job
 

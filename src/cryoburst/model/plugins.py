@@ -38,7 +38,7 @@ class Need:
     """What a machine must have for a run."""
 
     resources: Resources
-    software: dict[str, str] = field(default_factory=dict[str, str])  # {"relion": "3.1"}: this version or a later patch
+    software: dict[str, str] = field(default_factory=dict[str, str])  # {"relion": "3"}: any version of this series
     disk_bytes: int = 0
 
 
@@ -54,6 +54,7 @@ class Offer:
     usd_per_hour: float | None
     place: str = ""
     disk_bytes: int = 0
+    gpu_memory_bytes: int = 0  # of the smallest of its GPUs; 0: unknown
     software: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -103,9 +104,30 @@ class MachineSeen:
 class Finding:
     """One line of a check: is it well, and if not, what to do."""
 
-    level: str  # ok, warning, error
+    level: str  # ok, info, warning, error
     subject: str
     sentence: str
+
+
+@dataclass(frozen=True)
+class Demand:
+    """What a job takes of a machine, in bytes; 0 is unknown. GPU memory is that of each GPU."""
+
+    memory: int = 0
+    gpu_memory: int = 0
+    disk: int = 0
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What a package found out about a job before anything is rented.
+
+    A machine that has ``most`` is enough, whatever the data turn out to be; one that has less than ``least`` can't be.
+    """
+
+    findings: Sequence[Finding] = ()
+    most: Demand = Demand()
+    least: Demand = Demand()
 
 
 class Provider(Protocol):
@@ -195,6 +217,18 @@ class Package(Protocol):
 
     def inputs(self, job: Job) -> list[Input]:
         """The exact closure of the files that the job reads. Raises BadInput naming what is missing or escapes."""
+        ...
+
+    def fit(self, job: Job, cores: int) -> tuple[Job, str]:
+        """The job for a machine with so many cores: as the user typed it when it fits, with an empty sentence; else
+        with fewer threads and processes, and one sentence that says so and why. Its results stay the same but for the
+        order in which numbers are added."""
+        ...
+
+    def examine(self, job: Job, inputs: Sequence[Input]) -> Examined:
+        """The pre-flight: what is wrong with the job's files and what it will take, from its ``inputs``, by reading
+        lists and the headers of images only. An error in a finding is one that fails the job for certain. Writes
+        nothing. 100,000 particles in 10,000 stacks take a few seconds at most on a local disk."""
         ...
 
     def held(self, name: str) -> bool:

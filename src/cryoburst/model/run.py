@@ -54,6 +54,12 @@ class Run:
     leave: str = ""  # patterns, one a line, of outputs that stay in the store until they are fetched
     bytes_left: int = 0  # of the outputs that stayed there
     files_left: int = 0
+    processes: int = 1  # MPI ranks and threads as they are run: what the user typed, or adapted to the machine
+    threads: int = 1
+    memory_bytes: int = 0  # that the command is predicted to need; 0: unknown
+    gpu_memory_bytes: int = 0  # the same, of each GPU
+    disk_bytes: int = 0  # for inputs and outputs together; 0: unknown
+    peak_memory_bytes: int = 0  # that it had at most; 0: unknown
 
     @property
     def prefix(self) -> str:

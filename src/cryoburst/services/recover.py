@@ -107,7 +107,12 @@ def _with_marks(world: World, store: Store, run: Run) -> Run:
     if started is not None:
         run = replace(run, started=started.time)
     if ended is not None:
-        run = replace(run, command_seconds=ended.command_seconds, command_started=ended.command_started)
+        run = replace(
+            run,
+            command_seconds=ended.command_seconds,
+            command_started=ended.command_started,
+            peak_memory_bytes=ended.peak_memory_bytes,
+        )
     if run.state.final:
         manifest = load_document(store, Manifest, run.prefix + "manifest.json")
         outputs = manifest.outputs if manifest is not None else []

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from cryoburst.database.ledger import Ledger
 from cryoburst.model.course import Course
-from cryoburst.model.plugins import Offer
+from cryoburst.model.plugins import Finding, Offer
 from cryoburst.model.reasons import sentence
 from cryoburst.model.run import Machine, Run
 
@@ -38,6 +38,10 @@ def run_values(run: Run, now: float) -> Values:
         "retry_at": run.retry_at or None,
         "wait_seconds": (run.command_started or end) - run.submitted,
         "run_seconds": spent,
+        "processes": run.processes,
+        "threads": run.threads,
+        "memory_bytes": run.memory_bytes or None,
+        "peak_memory_bytes": run.peak_memory_bytes or None,
         "bytes_in": run.bytes_in,
         "bytes_to_send": run.bytes_to_send,
         "bytes_sent": run.bytes_sent,
@@ -82,19 +86,28 @@ def offer_values(offer: Offer) -> Values:
         "cores": offer.cores,
         "memory_bytes": offer.memory_bytes,
         "gpus": offer.gpus,
+        "gpu_memory_bytes": offer.gpu_memory_bytes or None,
+        "disk_bytes": offer.disk_bytes or None,
         "usd_per_hour": offer.usd_per_hour,
         "software": dict(offer.software),
     }
 
 
 def plan_values(planned: "Planned") -> Values:
-    """What a submission would send, and where."""
+    """What a submission would send, and where, and what the pre-flight found."""
+    found = planned.preflight
     waiting = {item.path for item in planned.sending.to_send}
     return {
-        "job": planned.job.folder.rstrip("/"),
-        "kind": planned.job.kind,
-        "project": str(planned.job.project),
-        "offer": offer_values(planned.offer),
+        "job": found.job.folder.rstrip("/"),
+        "kind": found.job.kind,
+        "project": str(found.job.project),
+        "offer": offer_values(found.offer) if found.offer else None,
+        "processes": found.run.processes,
+        "threads": found.run.threads,
+        "memory_bytes": found.most.memory or None,
+        "gpu_memory_bytes": found.most.gpu_memory or None,
+        "disk_bytes": found.most.disk or None,
+        "findings": [finding_values(finding) for finding in found.findings],
         "bytes_in": planned.sending.bytes_in,
         "bytes_to_send": planned.sending.bytes_to_send,
         "files": [
@@ -102,6 +115,11 @@ def plan_values(planned: "Planned") -> Values:
             for item in planned.sending.inputs
         ],
     }
+
+
+def finding_values(finding: Finding) -> Values:
+    """One line of a check."""
+    return {"level": finding.level, "subject": finding.subject, "sentence": finding.sentence}
 
 
 def course_values(course: Course) -> Values:

@@ -16,6 +16,8 @@ from cryoburst.model.errors import BadInput
 from cryoburst.model.patience import METERED, Limits, Rhythm, Terms
 from cryoburst.services.places import config_folder, default_store, state_folder
 
+WARNINGS = ("stop", "pass")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -38,6 +40,7 @@ class Settings:
     boot_seconds: float = Limits.boot
     lost_seconds: float = Limits.lost
     abort_seconds: float = Limits.abort
+    warnings: str = "stop"  # what warnings of the pre-flight do without --force: stop the job, or let it pass
     bandwidth: str = ""  # for all transfers of this computer, by time of day (transfer/limits.py); empty: no limit
 
     @property
@@ -137,6 +140,9 @@ def _value(key: str, value: object, where: str) -> object:
     if kind is str and isinstance(value, str):
         if key == "bandwidth" and value:
             _check_bandwidth(value, where)
+        if key == "warnings" and value not in WARNINGS:
+            said = f"the setting warnings is {value!r}"
+            raise BadInput(said, where=where, advice=f"it can be {' or '.join(WARNINGS)}")
         return value
     if kind is Path and isinstance(value, str) and Path(value).is_absolute():
         return Path(value)

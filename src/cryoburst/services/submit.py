@@ -13,23 +13,32 @@ from cryoburst.engine.leave import patterns
 from cryoburst.engine.world import World, request_key
 from cryoburst.model.errors import BadInput, CryoburstError, StoreRefused, StoreUnavailable
 from cryoburst.model.job import Job, Verdict, Wishes
-from cryoburst.model.plugins import Offer, Package
+from cryoburst.model.plugins import Finding, Package
 from cryoburst.model.run import Run
+from cryoburst.services import preflight
 from cryoburst.services.house import Plugins
+from cryoburst.services.preflight import Preflight
 from cryoburst.services.settings import Settings
 from cryoburst.services.stores import known_stores, store_url
 
 STORE_WAIT = 2.5  # s that submit waits for the store; AWS's chain takes 2 s to find that there is no credential at all
-QUICK_BYTES = 16 * 2**20  # STAR files of a job up to this size are followed before submit returns
+NOTED = ("cores",)  # subjects of findings that are told among the events of the run, whatever their level
 
 
 @dataclass(frozen=True)
 class Planned:
     """What a run would send, and where; nothing is sent or rented."""
 
-    job: Job
-    offer: Offer
+    preflight: Preflight
     sending: stage_in.Plan
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """The run that was written, and what the pre-flight found."""
+
+    run: Run
+    findings: list[Finding]
 
 
 def submit(
@@ -39,12 +48,15 @@ def submit(
     cwd: Path,
     wishes: Wishes,
     tell: Callable[[str], None] = lambda _: None,
-) -> Run:
+    *,
+    force: bool = False,
+) -> Submitted:
     """Write a run for a submission script or a job folder and return it; the work is the watcher's.
 
-    A job that can't be sent raises BadInput (or what the provider raised, or StoreRefused) and is marked as failed in
-    its own folder, because the program's queue ignores our exit code; unless another run is at work there. A store that
-    does not answer may do so later: the run waits for it, and ``tell`` gets a sentence.
+    Warnings of the pre-flight stop it unless they are forced. A job that can't be sent raises BadInput (or what the
+    provider raised, or StoreRefused) and is marked as failed in its own folder, because the program's queue ignores our
+    exit code; unless another run is at work there. A store that does not answer may do so later: the run waits for it,
+    and ``tell`` gets a sentence.
     """
     package = _package(world, target, cwd)
     try:
@@ -58,9 +70,8 @@ def submit(
         raise
     looking = _Asking(lambda: world.store(run).get(request_key(run.owner, run.uid)))
     try:
-        perform.choose(world, job, run)
-        if _size_of_lists(job) <= QUICK_BYTES:
-            package.inputs(job)
+        found = preflight.examine(world, package, job, run)
+        preflight.check(found, force=force or settings.warnings == "pass")
         trouble = looking.trouble()
         if isinstance(trouble, StoreRefused):
             raise trouble
@@ -69,7 +80,7 @@ def submit(
         raise
     package.unmark(job.project, job.folder)
     try:
-        added = world.ledger.add(run, alone=True)
+        added = world.ledger.add(found.run, alone=True)
     except CryoburstError as error:  # no room for the row, say
         package.mark(job.project, job.folder, Verdict("failed", str(error)))
         raise
@@ -77,11 +88,14 @@ def submit(
         raise _busy(added)  # another submission of this job came between
     run = added
     _note(world, run, "DRAFT")
+    for finding in found.findings:
+        if finding.level == "warning" or finding.subject in NOTED:
+            _note(world, run, f"{finding.level}: {finding.sentence}")
     trouble = trouble or _Asking(lambda: perform.write_request(world, run)).trouble()  # from there it can be recovered
     if trouble:  # then the watcher writes it
         _note(world, run, f"the request waits for the store: {trouble}")
         tell(f"run {run.number} waits for its store: {trouble}")
-    return run
+    return Submitted(run, found.findings)
 
 
 def _note(world: World, run: Run, text: str) -> None:
@@ -112,11 +126,11 @@ class _Asking:
 
 
 def plan(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wishes) -> Planned:
-    """What submit would do with the same arguments. Raises the same errors; marks nothing."""
+    """What submit would do with the same arguments; marks nothing. What the pre-flight found is told, not raised."""
     package = _package(world, target, cwd)
     job, run = _draft(world, settings, package, target, cwd, wishes)
-    offer = perform.choose(world, job, run)
-    return Planned(job, offer, stage_in.plan(world, run, package.inputs(job)))
+    found = preflight.examine(world, package, job, run)
+    return Planned(found, stage_in.plan(world, run, found.inputs))
 
 
 def _package(world: World, target: Path, cwd: Path) -> Package:
@@ -230,9 +244,3 @@ def _tell_window(package: Package, project: Path, folder: str, error: CryoburstE
     names = (entry.name for entry in (project / folder).iterdir())
     if not any(package.held(name) and name != package.abort_file for name in names):
         package.mark(project, folder, Verdict("failed", str(error)))
-
-
-def _size_of_lists(job: Job) -> int:
-    """Bytes of the STAR files that the command line names: what the closure has to read first."""
-    words = {word for command in job.commands for word in command if word.endswith(".star")}
-    return sum(path.stat().st_size for word in words if (path := job.project / word).is_file())

@@ -3,7 +3,7 @@
 Only ``mark`` and ``unmark`` write, and only RELION's marker files, one line of run.err and ``.pipeline_has_changed``.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -11,7 +11,8 @@ from cryoburst.model.course import Course, Panel, Past
 from cryoburst.model.documents import Exit
 from cryoburst.model.errors import BadInput
 from cryoburst.model.job import Input, Job, Progress, Verdict
-from cryoburst.packages.relion import closure, course, markers, panels, past
+from cryoburst.model.plugins import Examined
+from cryoburst.packages.relion import closure, course, fit, markers, panels, past
 from cryoburst.packages.relion import progress as progress_
 from cryoburst.packages.relion.project import locate, read_job_star
 from cryoburst.packages.relion.script import from_note, has_header, read_script
@@ -65,7 +66,8 @@ class Relion:
             script=script.text,
             commands=commands,
             resources=script.resources,
-            software={"relion": told.version},
+            software={"relion": told.version.split(".")[0]},
+            version=told.version,
             wishes=script.wishes,
             restart=next((_value(words, "--continue") for words in commands if _value(words, "--continue")), ""),
         )
@@ -73,6 +75,16 @@ class Relion:
     def inputs(self, job: Job) -> list[Input]:
         """The exact closure of the files that the job reads. Raises BadInput naming what is missing or escapes."""
         return closure.inputs(job)
+
+    def fit(self, job: Job, cores: int) -> tuple[Job, str]:
+        """See ``Package.fit``."""
+        return fit.fit(job, cores)
+
+    def examine(self, job: Job, inputs: Sequence[Input]) -> Examined:
+        """See ``Package.examine``."""
+        from cryoburst.packages.relion.preflight import examine
+
+        return examine(job, inputs)
 
     def held(self, name: str) -> bool:
         """Whether this file of the job folder is a marker: it comes home last, or is written by ``mark``."""

@@ -123,7 +123,7 @@ def inputs(job: Job) -> list[Input]:
     files = Files(job.project, job.folder)
     for number, words in enumerate(job.commands):
         files.later = number > 0
-        line = Line(words, files, job.software.get("relion", ""))
+        line = Line(words, files, job.version)
         known = program(words[0])
         if known is None:
             own_program(line)

@@ -8,26 +8,15 @@ other, unless the closure has to read it.
 
 import os
 import stat
-import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryoburst.model.errors import BadInput
 from cryoburst.model.job import Input
 from cryoburst.model.stub import is_remote, parse_stub
+from cryoburst.packages.relion import images
 from cryoburst.packages.relion.project import relative
 
-MODE_BITS = {
-    0: 8,
-    1: 16,
-    2: 32,
-    3: 32,
-    4: 64,
-    6: 16,
-    7: 32,
-    12: 16,
-    101: 4,
-}  # by MODE (MRC2014)
 IMAGES = (".mrc", ".mrcs", ".tif", ".tiff", ".eer", ".map", ".ctf", ".st")
 
 
@@ -121,30 +110,18 @@ def _check_whole(real: Path, path: str, size: int, by: str) -> None:
         return
     if size == 0:
         raise BadInput(f"{path} is empty", where=f"named by {by}")
-    if suffix not in (".mrc", ".mrcs", ".map", ".st"):
+    if suffix not in images.MRC:
         return
     try:
         with real.open("rb", buffering=0) as file:
             head = file.read(96)
     except OSError as error:
         raise BadInput(f"{path} can't be read: {error.strerror}", where=f"named by {by}") from None
-    promised = _promised(head)
-    if promised and size < promised:
+    found = images.mrc(head)
+    promised = found.promised if found else 1024 if len(head) < 96 else 0  # of no kind we know: the program will judge
+    if size < promised:
         raise BadInput(
             f"{path} is cut short: its header promises {promised} bytes and it has {size}",
             where=f"named by {by}",
             advice="copy it again, or run the job that wrote it again",
         )
-
-
-def _promised(head: bytes) -> int:
-    """The size in bytes that an MRC header promises; 0 when the header is none we know (the program will judge)."""
-    if len(head) < 96:
-        return 1024
-    for order in ("<", ">"):
-        nx, ny, nz, mode = struct.unpack_from(f"{order}4i", head)
-        (extended,) = struct.unpack_from(f"{order}i", head, 92)
-        if mode in MODE_BITS and nx > 0 and ny > 0 and nz > 0 and extended >= 0:
-            row = (nx * MODE_BITS[mode] + 7) // 8
-            return 1024 + extended + row * ny * nz
-    return 0

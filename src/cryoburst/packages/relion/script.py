@@ -72,7 +72,7 @@ def read_script(path: Path, name: str, folder: str, label: str) -> Script:
     for key in ("processes", "threads"):
         if not header[key].isdigit() or int(header[key]) < 1:
             raise BadInput(f"the script's header has no whole number of {key}: {header[key]!r}", where=name)
-    script = _understand(text, name, folder, label)
+    script = understand(text, name, folder, label)
     processes = int(header["processes"])
     if script.resources.processes not in (1, processes):
         raise BadInput(
@@ -99,7 +99,7 @@ def from_note(path: Path, name: str, folder: str, label: str, options: dict[str,
         parallel = re.match(r"`which relion_\w+_mpi`", line) and processes > 1
         body.append(f"mpirun -n {processes} {line}" if parallel else line)
     text = "\n".join(["#!/bin/bash", "set -e", *body, ""])
-    return _understand(text, name, folder, label)
+    return understand(text, name, folder, label)
 
 
 def _note_lines(text: str) -> list[str]:
@@ -173,7 +173,7 @@ def _wishes(header: dict[str, str], name: str) -> Wishes:
     return Wishes(machine=values["machine"], max_price=price, parts=int(parts))
 
 
-def _understand(text: str, name: str, folder: str, label: str) -> Script:
+def understand(text: str, name: str, folder: str, label: str) -> Script:
     """The program lines and resources of a script's text."""
     script = Script(text)
     variables: dict[str, list[str]] = {}

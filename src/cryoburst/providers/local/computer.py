@@ -34,12 +34,14 @@ def offers(folder: Path, need: Need) -> list[Offer]:
         usd_per_hour=0.0,
         place=platform.node(),
         disk_bytes=_free(folder),
+        gpu_memory_bytes=_gpu_memory(),
         software=_software(folder, {"relion", *need.software}),
     )
     wanted = need.resources
     enough = (
         wanted.memory_bytes <= offer.memory_bytes
         and wanted.gpus <= offer.gpus
+        and (wanted.gpu_memory_bytes <= offer.gpu_memory_bytes or not offer.gpu_memory_bytes)
         and need.disk_bytes <= offer.disk_bytes
         and all(name in offer.software for name in need.software)
         and all(software.fits(offer.software[name], series) for name, series in need.software.items())
@@ -90,14 +92,25 @@ def _memory() -> int:
 
 def _gpus() -> int:
     """GPUs that nvidia-smi lists; 0 without it."""
+    return sum(line.startswith("GPU ") for line in _nvidia_smi("-L"))
+
+
+def _gpu_memory() -> int:
+    """Bytes of memory of the smallest GPU; 0 without one, or when nvidia-smi does not tell."""
+    told = [line.strip() for line in _nvidia_smi("--query-gpu=memory.total", "--format=csv,noheader,nounits")]
+    return min((int(text) for text in told if text.isdigit()), default=0) * 2**20  # it tells MiB
+
+
+def _nvidia_smi(*words: str) -> list[str]:
+    """The lines that nvidia-smi prints; none without it."""
     program = shutil.which("nvidia-smi")
     if program is None:
-        return 0
+        return []
     try:
-        answer = subprocess.run([program, "-L"], capture_output=True, timeout=10, check=False)
+        answer = subprocess.run([program, *words], capture_output=True, timeout=10, check=False)
     except (OSError, subprocess.TimeoutExpired):
-        return 0
-    return sum(line.startswith(b"GPU ") for line in answer.stdout.splitlines())
+        return []
+    return answer.stdout.decode(errors="replace").splitlines()
 
 
 def _software(folder: Path, names: set[str]) -> dict[str, str]:

@@ -1,0 +1,185 @@
+"""What the checks look at: the options of a job's program, its particle list, and the heads of its images.
+
+Everything is read at most once, and only when a check asks for it. What is not on this disk (a stub, an object in a
+bucket) is unknown, never wrong.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+from cryoburst.model.errors import BadInput
+from cryoburst.model.job import Input, Job
+from cryoburst.packages.relion import images, star
+from cryoburst.packages.relion.closure import NONE, Line, image
+from cryoburst.packages.relion.files import Files
+from cryoburst.packages.relion.jobtypes import program
+
+CLOSE = 0.001  # Å/px: RELION takes two pixel sizes for the same within this (MlModel::initialiseFromImages)
+OPTIMISER = ("rlnExperimentalDataStarFile", "rlnModelStarFile", "rlnDoAutoRefine", "rlnDoCorrectCtf")
+
+
+@dataclass(frozen=True)
+class Optics:
+    """One row of the optics table. 0 is a value that the table has not."""
+
+    group: str
+    name: str
+    pixel: float  # Å/px, of the particles
+    box: int  # pixels
+    complete: bool  # voltage, spherical aberration and some pixel size are there
+
+
+@dataclass(frozen=True)
+class Particles:
+    """A particle list: its size, columns, optics, and how far each stack is used."""
+
+    path: str
+    count: int
+    labels: frozenset[str]
+    has_optics: bool
+    optics: tuple[Optics, ...]
+    groups: tuple[str, ...]  # optics groups that particles name
+    highest: dict[str, int]  # stack -> the highest number in rlnImageName
+
+
+class Facts:
+    """The facts of one program line of a job."""
+
+    def __init__(self, job: Job, words: tuple[str, ...], inputs: dict[str, Input]) -> None:
+        self.job, self.inputs = job, inputs
+        self.line = Line(words, Files(job.project, job.folder), job.version)
+        known = program(words[0])
+        self.rule = known.rule if known else ""
+        self._heads: dict[str, images.Image | None] = {}
+
+    def get(self, option: str) -> str:
+        """The value of an option that names a file; empty when it names none."""
+        value = self.line.get(option)
+        return "" if value in NONE else image(value)
+
+    def number(self, option: str, default: float) -> float:
+        """The value of an option, a number; the default when it is absent or none."""
+        try:
+            return float(self.line.get(option) or default)
+        except ValueError:
+            return default
+
+    def has(self, option: str) -> bool:
+        """Whether the option is given."""
+        return self.line.has(option)
+
+    def here(self, path: str) -> bool:
+        """Whether the content of an input can be read on this disk."""
+        found = self.inputs.get(path)
+        return found is not None and not (found.stub or found.remote)
+
+    def head(self, path: str) -> images.Image | None:
+        """The head of an image that is an input; None when it is unknown."""
+        if path not in self._heads:
+            self._heads[path] = images.read(self.inputs[path].source) if path and self.here(path) else None
+        return self._heads[path]
+
+    @cached_property
+    def optimiser(self) -> dict[str, str]:
+        """What the optimiser says that a refinement continues from, with its model's; empty for a fresh one."""
+        path = self.get("continue") if self.rule == "refine" else ""
+        found: dict[str, str] = {}
+        for _ in range(2):
+            if path and self.here(path):
+                for block in star.blocks(self.job.project / path, path)[:1]:
+                    found |= block.pairs
+            path = found.get("rlnModelStarFile", "")
+        return found
+
+    @cached_property
+    def particles(self) -> Particles | None:
+        """The particle list; None for a program that has none, and when it is not on this disk."""
+        if self.rule not in ("refine", "ctf_refine", "motion_refine"):
+            return None
+        path = self.optimiser.get("rlnExperimentalDataStarFile", "") if self.get("continue") else self.get("i")
+        if not path.endswith(".star") or not self.here(path):
+            return None
+        return _particles(self.job, path)
+
+    @property
+    def first(self) -> Optics | None:
+        """The first optics group: what RELION compares with the reference."""
+        return self.particles.optics[0] if self.particles and self.particles.optics else None
+
+    @cached_property
+    def reference(self) -> str:
+        """The map or the stack of class averages that a refinement starts from; empty without one."""
+        path = "" if self.optimiser else self.get("ref")
+        if not path.endswith(".star"):
+            return path
+        values = (
+            self.line.get("ref")
+            and self.here(path)
+            and star.summary(self.job.project / path, path, ("rlnReferenceImage",)).values.get("rlnReferenceImage")
+        )
+        return image(values[0]) if values else ""
+
+    @cached_property
+    def halves(self) -> str:
+        """The first half map that CtfRefine, Polish, PostProcess or LocalRes reads; empty when there is none."""
+        if self.rule == "postprocess":
+            return self.get("i")
+        return self.get("m1") or self._postprocessed("rlnUnfilteredMapHalf1")
+
+    @cached_property
+    def mask(self) -> str:
+        """The mask that the program multiplies maps with; empty without one."""
+        if self.rule == "refine":
+            return self.get("solvent_mask")
+        return self.get("mask") or self._postprocessed("rlnMaskName")
+
+    def _postprocessed(self, label: str) -> str:
+        """A file that postprocess.star names; empty when there is none."""
+        path = self.get("f")
+        if not path or not self.here(path):
+            return ""
+        found = star.summary(self.job.project / path, path, (label,)).values.get(label) or [""]
+        return "" if found[0] in NONE else image(found[0])
+
+
+def facts_of(job: Job, inputs: Sequence[Input]) -> list[Facts]:
+    """The facts of every program of a job."""
+    known = {found.path: found for found in inputs}
+    return [Facts(job, words, known) for words in job.commands]
+
+
+def _particles(job: Job, path: str) -> Particles:
+    wanted = ("rlnOpticsGroup",)
+    found = star.summary(job.project / path, path, wanted, keep=("optics",), highest="rlnImageName")
+    table = found.kept.get("optics")
+    rows = {name: count for name, count in found.rows.items() if name != "optics"}
+    groups = found.values.get("rlnOpticsGroup", [])
+    return Particles(
+        path=path,
+        count=max(rows.values(), default=0),
+        labels=frozenset(found.labels),
+        has_optics=table is not None,
+        optics=tuple(_optics(table, path)) if table else (),
+        groups=tuple(groups),
+        highest={image(stack): number for stack, number in found.highest.items()},
+    )
+
+
+def _optics(table: star.Block, path: str) -> list[Optics]:
+    names = ("rlnOpticsGroup", "rlnOpticsGroupName", "rlnImagePixelSize", "rlnImageSize")
+    count = len(table.rows) or 1
+    columns = [table.column(name) or [""] * count for name in names]
+    sizes = ("rlnImagePixelSize", "rlnMicrographPixelSize", "rlnMicrographOriginalPixelSize")
+    complete = any(table.column(name) for name in sizes) and all(
+        table.column(name) for name in ("rlnVoltage", "rlnSphericalAberration")
+    )
+    found: list[Optics] = []
+    for group, name, pixel, box in zip(*columns, strict=True):
+        try:
+            found.append(Optics(group, name, float(pixel or 0), round(float(box or 0)), complete))
+        except ValueError:
+            raise BadInput(
+                f"the optics table has {pixel!r} and {box!r} for sizes of group {group}", where=path
+            ) from None
+    return found

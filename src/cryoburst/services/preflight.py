@@ -1,0 +1,118 @@
+"""The pre-flight: everything that can be known to be wrong with a job is found here, before anything is rented.
+
+What is wrong with the job's own files its package says (``Package.examine``); here the machine is looked at: versions,
+size, and the fit of MPI ranks and threads. All checks run; nothing is sent, rented or marked.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from cryoburst.agent import software
+from cryoburst.engine import perform
+from cryoburst.engine.perform import gigabytes
+from cryoburst.engine.world import World
+from cryoburst.model.errors import Refused
+from cryoburst.model.job import Input, Job, Resources
+from cryoburst.model.plugins import Demand, Examined, Finding, Need, Offer, Package
+from cryoburst.model.run import Run
+
+FORCE = "submit it with --force to go on all the same (RELION's window: add --force to 'Queue submit command')"
+
+
+@dataclass(frozen=True)
+class Preflight:
+    """The job and its run as they would be sent: fitted to the machine, with what they need."""
+
+    job: Job
+    run: Run
+    inputs: list[Input]
+    findings: list[Finding]
+    most: Demand
+    offer: Offer | None  # None when no machine would do: then a finding says why
+
+
+def examine(world: World, package: Package, job: Job, run: Run) -> Preflight:
+    """Look at a job and at the machines that it could have. Raises BadInput when an input is missing."""
+    inputs = package.inputs(job)
+    findings: list[Finding] = []
+    series = Need(Resources(gpus=job.resources.gpus), job.software)
+    try:
+        # A machine with the cores that were typed comes first; where none has them, the job is fitted to the largest.
+        offers = perform.candidates(world, job, run, series)
+    except perform.NoOffer as error:
+        offers = []
+        findings.append(Finding("error", "machine", _said(error)))
+    if offers:
+        findings += versions(world, job, run, offers[0])
+        job, said = package.fit(job, max(offer.cores for offer in offers))
+        findings += [Finding("info", "cores", said)] if said else []
+    examined = package.examine(job, inputs)
+    run = replace(run, script=job.script, processes=job.resources.processes, threads=job.resources.threads)
+    offer: Offer | None = None
+    if offers:
+        run, offer, size = _place(world, job, run, examined)
+        findings += size
+    return Preflight(job, run, inputs, [*findings, *examined.findings], examined.most, offer)
+
+
+def check(found: Preflight, *, force: bool) -> None:
+    """Stop a job with errors, and one with warnings unless they are forced. Raises Refused with one sentence each."""
+    if errors := [f for f in found.findings if f.level == "error"]:
+        raise Refused([f.sentence for f in errors], where=found.run.job)
+    if not force and (warnings := [f for f in found.findings if f.level == "warning"]):
+        raise Refused([f"{f.sentence}: {FORCE}" for f in warnings], where=found.run.job)
+
+
+def versions(world: World, job: Job, run: Run, offer: Offer) -> Iterable[Finding]:
+    """The program's version in the project, on this computer and on the machine: they should be one."""
+    here = world.provider(run.provider).here
+    for name in job.software:
+        there = offer.software.get(name, "")
+        own = there if here else software.version(name, dict(os.environ)) or ""
+        title = name.upper() if name == "relion" else name
+        if job.version and there and not f"{there}.".startswith(f"{job.version}."):
+            said = f"the project was made with {title} {job.version}, and the machine has {there}"
+            yield Finding("warning", "version", said)
+        if own and there and own != there:
+            level = "error" if own.split(".")[0] != there.split(".")[0] else "warning"
+            yield Finding(level, "version", f"this computer has {title} {own}, and the machine has {there}")
+
+
+def _place(world: World, job: Job, run: Run, examined: Examined) -> tuple[Run, Offer | None, list[Finding]]:
+    """The run with what its machine must have, and the offer: one that is enough for certain, else one that may be."""
+    most, least = examined.most, examined.least
+    sure = _needing(run, most)
+    try:
+        offer = perform.choose(world, job, sure)
+    except perform.NoOffer as error:
+        why = error.advice
+    else:
+        return sure, offer, list(_sizes(most, offer))
+    unsure = _needing(run, least)
+    try:
+        offer = perform.choose(world, job, unsure)
+    except perform.NoOffer as error:
+        return unsure, None, [Finding("error", "machine", _said(error))]
+    return unsure, offer, [Finding("warning", "machine", f"it may not fit: {why}"), *_sizes(most, offer)]
+
+
+def _said(error: perform.NoOffer) -> str:
+    return f"{error.what}: {error.advice}"
+
+
+def _needing(run: Run, demand: Demand) -> Run:
+    return replace(run, memory_bytes=demand.memory, gpu_memory_bytes=demand.gpu_memory, disk_bytes=demand.disk)
+
+
+def _sizes(most: Demand, offer: Offer) -> Iterable[Finding]:
+    """What the job is predicted to take, beside what the machine has."""
+    rows = (
+        ("memory", most.memory, offer.memory_bytes),
+        ("GPU memory", most.gpu_memory, offer.gpu_memory_bytes),
+        ("disk", most.disk, offer.disk_bytes),
+    )
+    for what, taken, there in rows:
+        if taken:
+            has = f"the machine has {gigabytes(there)}" if there else "what the machine has is not known"
+            yield Finding("info", what, f"at most about {gigabytes(taken)}; {has}")
