@@ -37,7 +37,7 @@ class Attempt:
         self.folder = place.inside(spec.job)  # of the job, absolute, without a slash at its end
         self.job = spec.job.rstrip("/") + "/"
         self.command_seconds = 0.0
-        self.outputs.ignored = {self.job + name for name in spec.logs}
+        self.outputs.ignored = {self.job + name for name in spec.logs} | set(spec.settled)
 
     def open_logs(self, sent: dict[str, int]) -> None:
         """Send the logs from now on; ``sent`` bytes of each are in the store already."""

@@ -97,6 +97,8 @@ class Spec:
     grace: float  # s after the deadline in which outputs may still go up
     heartbeat: float  # s between two heartbeats at most
     beat_least: float = 0.0  # s between two heartbeats at least, whatever there is to tell
+    settled: list[str] = field(default_factory=list[str])  # outputs of earlier attempts that are not sent again
+    void: list[str] = field(default_factory=list[str])  # outputs of earlier attempts that this one does not build on
     format: int = FORMAT
 
 

@@ -2,6 +2,7 @@
 
 CryoburstError                 printed as one line, exit code 2
  ├─ BadInput                   the user's job or command is wrong; nothing was rented
+ │   └─ NeedHere               a file has to be read at home, and a stub stands there for it
  ├─ NotThere                   a run, file or object that was asked for does not exist
  ├─ StoreError
  │   ├─ StoreUnavailable       may work later: unreachable, refused, slow
@@ -37,6 +38,15 @@ class CryoburstError(Exception):
 
 class BadInput(CryoburstError):
     """The user's job, file or option is wrong; nothing was rented and nothing is lost."""
+
+
+class NeedHere(BadInput):
+    """A file of the project has to be read at home, and only a stub stands there for it. ``path`` names it."""
+
+    def __init__(self, path: str) -> None:
+        advice = f"bring it first: cryoburst project pull {path}"
+        super().__init__(f"{path} is a stub, and has to be read here", advice=advice)
+        self.path = path
 
 
 class NotThere(CryoburstError):

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from cryoburst.model.documents import Exit
-from cryoburst.model.job import Input, Job, Progress, Resources, Verdict
+from cryoburst.model.job import Input, Job, Progress, Resources, Resume, Verdict
 from cryoburst.model.store import UNFINISHED, Polled, Store, Stored
 
 __all__ = [
@@ -192,6 +192,14 @@ class Package(Protocol):
 
     def inputs(self, job: Job) -> list[Input]:
         """The exact closure of the files that the job reads. Raises BadInput naming what is missing or escapes."""
+        ...
+
+    def resume(self, job: Job, made: frozenset[str]) -> Resume | None:
+        """How the job goes on on another machine after its own died; None when it has to begin anew.
+
+        ``made`` are paths, relative to the project, of files that its earlier attempts wrote and that are whole, at
+        home or as stubs; no other file of the job's folder may be counted on. Raises NeedHere.
+        """
         ...
 
     def held(self, name: str) -> bool:

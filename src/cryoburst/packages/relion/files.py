@@ -12,7 +12,7 @@ import struct
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryoburst.model.errors import BadInput
+from cryoburst.model.errors import BadInput, NeedHere
 from cryoburst.model.job import Input
 from cryoburst.model.stub import is_remote, parse_stub
 from cryoburst.packages.relion.project import relative
@@ -78,11 +78,10 @@ class Files:
             return False
 
     def need_here(self, path: str) -> None:
-        """Raises BadInput when the content of an input, which has to be read here, is elsewhere."""
+        """Raises BadInput (NeedHere for a stub) when the content of an input, which has to be read here, is not."""
         found = self.found.get(path)
         if found is not None and found.stub:
-            advice = f"bring it first: cryoburst project pull {path}"
-            raise BadInput(f"{path} is a stub, and has to be read here", advice=advice)
+            raise NeedHere(path)
         if found is not None and found.remote:
             raise BadInput(f"{path} is a link to a bucket, and has to be read here", where=found.remote)
 
