@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
 
-from cryoburst.engine import perform, stage_in
+from cryoburst.engine import earlier, perform, stage_in
 from cryoburst.engine.leave import patterns
 from cryoburst.engine.world import World, request_key
-from cryoburst.model.errors import BadInput, CryoburstError, StoreRefused, StoreUnavailable
+from cryoburst.model.errors import BadInput, CryoburstError, NeedHere, StoreRefused, StoreUnavailable
 from cryoburst.model.job import Job, Verdict, Wishes
 from cryoburst.model.plugins import Offer, Package
 from cryoburst.model.run import Run
@@ -60,7 +60,8 @@ def submit(
     try:
         perform.choose(world, job, run)
         if _size_of_lists(job) <= QUICK_BYTES:
-            package.inputs(job)
+            with suppress(NeedHere):  # the watcher brings it
+                package.inputs(job)
         trouble = looking.trouble()
         if isinstance(trouble, StoreRefused):
             raise trouble
@@ -116,7 +117,8 @@ def plan(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wish
     package = _package(world, target, cwd)
     job, run = _draft(world, settings, package, target, cwd, wishes)
     offer = perform.choose(world, job, run)
-    return Planned(job, offer, stage_in.plan(world, run, package.inputs(job)))
+    inputs = earlier.reading(world, run, lambda: package.inputs(job))
+    return Planned(job, offer, stage_in.plan(world, run, inputs))
 
 
 def _package(world: World, target: Path, cwd: Path) -> Package:

@@ -41,8 +41,11 @@ class Files:
     missing: dict[str, str] = field(default_factory=dict[str, str])  # path: what names it
     later: bool = False  # past the first program: what is missing in the own folder will be written by then
 
-    def add(self, word: str, by: str, listed: bool = False) -> str:
-        """Take a file that ``by`` names; returns its path. A missing one is remembered for ``finish``."""
+    def add(self, word: str, by: str, listed: bool = False, follow: bool = True) -> str:
+        """Take a file that ``by`` names; returns its path. A missing one is remembered for ``finish``.
+
+        A STAR file whose names are to be followed has to be here.
+        """
         path = relative(word, self.project, by)
         known = self.found.get(path)
         if known is not None and (listed or not known.listed):
@@ -53,7 +56,7 @@ class Files:
         except FileNotFoundError:
             if (elsewhere := stands_for(self.project / path, path, listed)) is not None:
                 self.found[path] = elsewhere
-                if path.endswith(".star") and not listed:
+                if path.endswith(".star") and follow and not listed:
                     self.need_here(path)
             elif not (self.later and path.startswith(self.own)):
                 self.missing.setdefault(path, by)

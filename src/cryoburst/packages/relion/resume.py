@@ -12,7 +12,9 @@ from cryoburst.model.errors import BadInput, NeedHere
 from cryoburst.model.job import Job, Resume
 from cryoburst.packages.relion import closure, star
 from cryoburst.packages.relion.jobtypes import EXTERNAL, program
+from cryoburst.packages.relion.files import Files
 from cryoburst.packages.relion.script import understand, value
+from cryoburst.packages.relion.unfinished import KINDS, OPTION, Kind, at_home, done
 
 ITERATION = re.compile(r"_it(\d{3,})_")
 CONTINUE = "--continue"
@@ -22,9 +24,29 @@ def resume(job: Job, made: frozenset[str]) -> Resume | None:
     """See ``Package.resume``."""
     for words in job.commands:
         known = program(words[0])
-        if known is not None and known.rule == "refine" and job.kind != EXTERNAL:
+        if known is None or job.kind == EXTERNAL:
+            continue
+        if known.rule == "refine":
             return _iterations(job, words, made)
+        if known.rule in KINDS:
+            return _missing(job, words, made, KINDS[known.rule])
     return None
+
+
+def _missing(job: Job, words: tuple[str, ...], made: frozenset[str], kind: Kind) -> Resume | None:
+    """With the micrographs that are missing. A job that was itself to do only those counts on all that is there."""
+    if "--params3" in words:  # Polish's training is of one piece
+        return None
+    continued = f"--{OPTION}" in words
+    files = Files(job.project, job.folder)
+    files.add(value(words, "--i"), words[0])
+    paths = at_home(job.project, job.folder) if continued else made
+    count = len(done(closure.Line(words, files, ""), kind, paths).outputs)
+    if not count:
+        return None
+    sentence = "with what is missing: one micrograph is done" if count == 1 else f"with what is missing: {count} are done"
+    again = rewritten(job, words, {f"--{OPTION}": ""}, f"goes on {sentence}")
+    return Resume(replace(again, made=None if continued else made), count, sentence)
 
 
 # -------------------------------------------------------------------------------------------------------- refinements
@@ -45,7 +67,8 @@ def _iterations(job: Job, words: tuple[str, ...], made: frozenset[str]) -> Resum
             continue
         try:
             again = replace(_going_on(job, words, found[number], root), made=made)
-            needed = {i.path for i in closure.inputs(again) if i.path.startswith(job.folder)}
+            # What a later program of the script reads of its folder, the first one writes before.
+            needed = {i.path for i in closure.inputs(again) if i.path.startswith(f"{root}_it")}
         except NeedHere:
             raise
         except BadInput:  # half of it is missing, or torn: the one before
