@@ -69,7 +69,7 @@ class Attempt:
         if not unsent:
             outside = files.outside(self.place, self.job, self.outputs.staged) if ran else []
             outside += [*self.outputs.left.values(), *(f"{path} (may be half-written)" for path in sorted(torn))]
-            manifest = Manifest(self.outputs.listing(present), outside)
+            manifest = Manifest(self.outputs.listing(present), outside, self.outputs.gone(present))
             self.patience.insist(lambda: self.prefix.write("manifest.json", manifest))
         exit_ = Exit(
             time=self.pace.clock(),

@@ -102,6 +102,11 @@ class Outputs:
         with self._changed:
             return [output for path, (_, output) in sorted(self._sent.items()) if path in present]
 
+    def gone(self, present: set[str]) -> list[str]:
+        """The paths of the files that were sent and are there no more."""
+        with self._changed:
+            return sorted(path for path in self._sent if path not in present)
+
     @staticmethod
     def _same(seen: Seen, sent: tuple[tuple[int, int], Output]) -> bool:
         return sent[0] == (seen.size, seen.mtime_ns) and sent[1].link == seen.link

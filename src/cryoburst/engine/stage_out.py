@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from cryoburst.engine.earlier import is_there, made
+from cryoburst.engine.earlier import made
 from cryoburst.engine.leave import leave, left, missing
 from cryoburst.engine.world import World, place_at_home
 from cryoburst.model import documents
@@ -120,7 +120,7 @@ def fetch(
     coming, staying = _parted(package, run, outputs, wanted)
     leave(run, staying)
     _bring(world, store, package, run, coming, live=False)
-    _clear(run, [o for path, o in whole.void.items() if path not in whole.outputs])
+    _clear(world, run, {*whole.void, *manifest.gone} - set(whole.outputs))
     changes: dict[str, object] = {
         **counted(run, outputs),
         "command_seconds": exit_.command_seconds,
@@ -175,14 +175,19 @@ def know(world: World, run: Run, outputs: Iterable[Output]) -> None:
     world.ledger.keep_objects(run.store, run.store_folder, places)
 
 
-def _clear(run: Run, void: Iterable[Output]) -> None:
-    """Take away what a killed process was still writing here, for nobody else writes in this folder now; and outputs of
-    a step that a later attempt did again without making them (a refinement that then converged)."""
+def _clear(world: World, run: Run, gone: Iterable[str]) -> None:
+    """Take away what a killed process was still writing here, for nobody else writes in this folder now; and what came
+    while the job ran and is no output of it in the end: files that the program took away again, or those of a step that
+    was done again without making them (a refinement that then converged)."""
     for path in (Path(run.project) / run.job).rglob(f"{UNFINISHED}*"):
         path.unlink(missing_ok=True)
-    for output in void:
-        if is_there(run, output):
-            place_at_home(Path(run.project), run.job, output.path).unlink(missing_ok=True)
+    known = world.ledger.checksums(run.project)
+    for name in gone:
+        target = place_at_home(Path(run.project), run.job, name)
+        with suppress(OSError):
+            found = target.lstat()
+            if target.is_symlink() or known.get(name, ())[:3] == (found.st_size, found.st_mtime_ns, found.st_ino):
+                target.unlink()
 
 
 def _last_words(

@@ -167,6 +167,7 @@ class Manifest:
 
     outputs: list[Output]
     outside: list[str]  # files that the job wrote or changed outside its own folder; they stay behind
+    gone: list[str] = field(default_factory=list[str])  # outputs that the journal tells of and the job took away again
     format: int = FORMAT
 
 

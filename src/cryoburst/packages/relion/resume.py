@@ -17,6 +17,7 @@ from cryoburst.packages.relion.script import understand, value
 from cryoburst.packages.relion.unfinished import KINDS, OPTION, Kind, at_home, done
 
 ITERATION = re.compile(r"_it(\d{3,})_")
+PASSING = re.compile(r"_(data_real|data_imag|weight)\.mrc$")  # what processes hand each other: RELION takes it away
 CONTINUE = "--continue"
 
 
@@ -74,7 +75,7 @@ def _iterations(job: Job, words: tuple[str, ...], made: frozenset[str]) -> Resum
         except BadInput:  # half of it is missing, or torn: the one before
             continue
         if needed <= made:
-            void = frozenset(path for path in made if path.startswith(f"{root}_it") and _number(path) > number)
+            void = frozenset(p for p in made if p.startswith(f"{root}_") and (_number(p) > number or PASSING.search(p)))
             return Resume(again, number, f"after iteration {number}", frozenset(needed), void)
     return None
 
