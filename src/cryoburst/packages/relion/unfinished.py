@@ -105,11 +105,12 @@ def go_on(line: Line, kind: Kind, made: frozenset[str] | None) -> None:
             if not _is_link(files.project / path):
                 read = path.endswith(kind.read) and not path.endswith(kind.unread)
                 files.add(path, line.by(OPTION), listed=not read, follow=False)
-        if kind.opens_done or (kind.opens_first and name == found.first):
+        if kind.opens_done:
             continue
         stem = name.rpartition(".")[0]
+        looked_into = name if kind.opens_first and name == found.first else ""
         for path in (name, f"{stem}_PS.mrc", f"{stem}_noDW.mrc", *_coordinates(line, name)):
-            if (each := files.found.get(path)) is not None and not each.remote:
+            if path != looked_into and (each := files.found.get(path)) is not None and not each.remote:
                 files.found[path] = replace(each, listed=True, stub="")
 
 
