@@ -101,6 +101,7 @@ class Sent:
     batches: int = 0
     bytes: int = 0
     files: int = 0
+    full: bool = False
 
 
 class Day:

@@ -118,11 +118,40 @@ def test_silence_is_flagged_and_unflagged_and_is_not_death() -> None:
         (0, "me", True, S.STOPPED, None),
     ],
 )
-def test_after_a_machine_was_lost(failures: int, stop: str, further: bool, state: RunState, counted: int | None) -> None:
+def test_after_a_machine_was_lost(
+    failures: int, stop: str, further: bool, state: RunState, counted: int | None
+) -> None:
     run = run_in(S.RUNNING, failures=failures, stop_wanted=stop)
     decision = after_loss(run, seen(machine_known=True, machine=DEAD), LIMITS, further=further)
     assert (decision.state, decision.changes.get("failures")) == (state, counted)
     check_run(S.RUNNING, state)
+
+
+FULL = replace(BEAT, full=True)
+
+
+@pytest.mark.parametrize(
+    ("run", "beat", "wanted"),
+    [
+        ({}, FULL, {"reason": "store_full", "detail": "the machine waits with its outputs"}),
+        ({"reason": "store_full"}, FULL, {}),
+        ({"reason": "store_full"}, BEAT, {"reason": "", "detail": ""}),
+        ({"reason": "home_full"}, BEAT, {}),  # home's own business
+        ({"reason": "store_full", "lost_since": NOW - 9}, BEAT, {"lost_since": 0.0, "reason": "", "detail": ""}),
+    ],
+)
+def test_a_machine_that_waits_for_room_in_the_store(
+    run: dict[str, object], beat: Heartbeat, wanted: dict[str, object]
+) -> None:
+    decision = step(run_in(S.RUNNING, **run), MACHINE, seen(heartbeat=beat, machine_known=True, machine=ALIVE), LIMITS)
+    assert (decision.state, decision.effect, decision.changes) == (None, Effect.NOTHING, wanted)
+
+
+def test_a_silent_machine_makes_home_ask_whether_the_store_takes_anything() -> None:
+    silent = replace(BEAT, time=NOW - 100)
+    saw = seen(heartbeat=silent, machine_known=True, machine=ALIVE)
+    assert step(run_in(S.RUNNING, lost_since=NOW - 9), MACHINE, saw, LIMITS) == Decision(Effect.ASK)
+    assert step(run_in(S.RUNNING, lost_since=NOW - 9), MACHINE, replace(saw, store_known=False), LIMITS).idle
 
 
 def test_a_new_attempt_has_its_own_number_and_waits_longer_each_time() -> None:

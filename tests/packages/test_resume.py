@@ -1,4 +1,4 @@
-"""From where a job goes on, given which of its outputs are whole. No RELION: the files say little, but all that counts."""
+"""From where a job goes on, given which of its outputs are whole. No RELION: the files say only what counts."""
 
 import struct
 from pathlib import Path
@@ -16,13 +16,18 @@ from cryoburst.packages.relion.script import TEMPLATE
 FOLDER = "Refine3D/job005/"
 ROOT = f"{FOLDER}run"
 HALVES = ("half1", "half2")
-NEEDED = ("optimiser.star", "data.star", "sampling.star", *(f"{h}_{e}" for h in HALVES for e in ("model.star", "class001.mrc")))
-MORE = tuple(f"{h}_class001_angdist.bild" for h in HALVES)
-COMMAND = f"`which relion_refine_mpi` --o {ROOT} --auto_refine --i p.star --ref map.mrc --pad 1  --pipeline_control {FOLDER}"
-MOVIES = "MotionCorr/job002/"
-MOTION = (
-    f"`which relion_run_motioncorr` --i movies.star --o {MOVIES} --use_own --grouping_for_ps 2  --pipeline_control {MOVIES}"
+NEEDED = (
+    "optimiser.star",
+    "data.star",
+    "sampling.star",
+    *(f"{h}_{e}" for h in HALVES for e in ("model.star", "class001.mrc")),
 )
+MORE = tuple(f"{h}_class001_angdist.bild" for h in HALVES)
+COMMAND = (
+    f"`which relion_refine_mpi` --o {ROOT} --auto_refine --i p.star --ref map.mrc --pad 1  --pipeline_control {FOLDER}"
+)
+MOVIES = "MotionCorr/job002/"
+MOTION = f"`which relion_run_motioncorr` --i movies.star --o {MOVIES} --use_own --grouping_for_ps 2"
 ENDS = (".mrc", ".star", "_PS.mrc", "_shifts.eps", ".log")
 
 
@@ -57,8 +62,13 @@ def iteration(root: Path, number: int, out: str = ROOT, bodies: str = "None", wr
     (root / start).parent.mkdir(parents=True, exist_ok=True)
     names = [("rlnOutputRootName", written)]
     names += [(f"rlnModelStarFile{'2' if h == 'half2' else ''}", f"{start}{h}_model.star") for h in HALVES]
-    names += [("rlnExperimentalDataStarFile", f"{start}data.star"), ("rlnOrientSamplingStarFile", f"{start}sampling.star")]
-    (root / f"{start}optimiser.star").write_text(f"data_optimiser_general\n\n{table(*names, ('rlnBodyStarFile', bodies))}")
+    names += [
+        ("rlnExperimentalDataStarFile", f"{start}data.star"),
+        ("rlnOrientSamplingStarFile", f"{start}sampling.star"),
+    ]
+    (root / f"{start}optimiser.star").write_text(
+        f"data_optimiser_general\n\n{table(*names, ('rlnBodyStarFile', bodies))}"
+    )
     (root / f"{start}data.star").write_text("data_particles\n\nloop_\n_rlnImageName #1\n000001@p.mrcs\n")
     (root / f"{start}sampling.star").write_text("data_sampling_general\n\n_rlnIs3DSampling 1\n")
     for half in HALVES:
@@ -276,5 +286,7 @@ def test_a_job_that_was_continued_counts_on_all_that_is_there(tmp_path: Path) ->
 @pytest.mark.parametrize(("kind", "program"), [("MaskCreate", "relion_mask_create"), ("External", "relion_refine")])
 def test_other_jobs_begin_anew(tmp_path: Path, kind: str, program: str) -> None:
     folder = f"{kind}/job003/"
-    job = job_in(tmp_path, folder, {"MaskCreate": 12, "External": 99}[kind], f"`which {program}` --i x.mrc --o {folder}run")
+    job = job_in(
+        tmp_path, folder, {"MaskCreate": 12, "External": 99}[kind], f"`which {program}` --i x.mrc --o {folder}run"
+    )
     assert resume(job, frozenset({f"{folder}run_it005_optimiser.star"})) is None

@@ -45,9 +45,9 @@ def test_two_of_three_are_done(relion_project: Project, tmp_path: Path, kind: st
     project = Project(root, logs)
     before = {p.relative_to(root): p.read_bytes() for p in (root / folder).rglob("*.star")}
     for path in (root / folder).rglob("*"):
-        if path.is_file() and (path.parent == root / folder or LAST.search(path.name)) and path.name != "job.star":
-            if path.name != "run_submit.script":
-                path.unlink()
+        mine = path.parent == root / folder and path.name not in ("job.star", "run_submit.script")
+        if path.is_file() and (mine or LAST.search(path.name)):
+            path.unlink()
     as_on_a_machine(project, folder)
     watched = project.watch(folder)
     assert watched.opened <= watched.sent

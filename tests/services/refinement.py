@@ -60,9 +60,7 @@ def project(home: Home) -> None:
 
     rng = np.random.default_rng(1)
     grid = np.mgrid[-BOX // 2 : BOX // 2, -BOX // 2 : BOX // 2, -BOX // 2 : BOX // 2]
-    volume = sum(
-        w * np.exp(-sum((g - c) ** 2 for g, c in zip(grid, at, strict=True)) / s**2) for *at, s, w in BLOBS
-    )
+    volume = sum(w * np.exp(-sum((g - c) ** 2 for g, c in zip(grid, at, strict=True)) / s**2) for *at, s, w in BLOBS)
     with mrcfile.new(home.project / "map.mrc", data=np.asarray(volume, np.float32)) as file:
         file.voxel_size = PIXEL
     views = zip(rng.uniform(0, 360, VIEWS), np.degrees(np.arccos(rng.uniform(-1, 1, VIEWS))), strict=True)

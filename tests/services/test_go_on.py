@@ -9,6 +9,7 @@ import pytest
 
 from . import refinement
 from .home import PATIENCE, Home
+from .test_disks import Disk, use_store
 
 pytestmark = pytest.mark.slow
 SUCCESS = "RELION_JOB_EXIT_SUCCESS"
@@ -91,3 +92,25 @@ def test_refine3d_of_three_processes_whose_machines_die(home: Home) -> None:
     assert home.call("fetch", "1").returncode == 0
     assert not [p for p in (home.project / folder).iterdir() if p.is_symlink()]
     home.assert_clean(losses + 1)
+
+
+def test_refine3d_whose_store_fills_up_waits_says_so_and_goes_on(home: Home, disk: Disk) -> None:
+    refinement.project(home)
+    folder = refinement.job(home, "Refine3D", processes=3)
+    use_store(home, disk("store", 2600))
+    home.environment["CRYOBURST_RETRY_DELAYS"] = "1,1,1"
+    done = home.call("submit", f"{folder}/run_submit.script")
+    assert done.returncode == 0, done.stderr
+    run = home.until(lambda run: run["reason"] == "store_full")
+    assert run["state"] == "RUNNING"
+    assert "make room in the store" in run["explanation"]
+    machines = home.tokens()
+    assert len(machines) == 1
+    disk("store", 64_000)
+    run = home.until(lambda run: run["state"] == "RUNNING" and not run["reason"] or run["state"] == "SUCCEEDED")
+    run = home.until(lambda run: run["state"] in ("SUCCEEDED", "FAILED"))
+    assert (run["state"], run["attempt"]) == ("SUCCEEDED", 1), home.log()  # the machine waited
+    kinds = {NUMBER.sub("_itN_", name) for name in refinement.names(home, folder)}
+    assert kinds == {NUMBER.sub("_itN_", name) for name in refinement.alone(home, folder)}
+    assert_at_most_one_again(home, folder)
+    home.assert_clean(1)

@@ -78,7 +78,7 @@ class Stepped:
         return run
 
 
-def stub_of(path: Path):  # noqa: ANN201
+def stub_of(path: Path):
     return parse_stub(os.readlink(path)) if path.is_symlink() else None  # noqa: PTH115
 
 
@@ -151,7 +151,9 @@ def test_a_checkpoint_that_is_damaged_in_the_store_is_sent_again_from_home(home:
 
 
 def test_what_a_job_takes_away_again_is_not_left_at_home(home: Home) -> None:
-    job = Stepped(home, steps=1, sleep=0, more="echo x > Script/job001/passing.txt\nsleep 1\nrm Script/job001/passing.txt")
+    job = Stepped(
+        home, steps=1, sleep=0, more="echo x > Script/job001/passing.txt\nsleep 1\nrm Script/job001/passing.txt"
+    )
     home.submit(FOLDER)
     end = time.monotonic() + PATIENCE
     while not (job.folder / "passing.txt").exists() and time.monotonic() < end:

@@ -76,6 +76,11 @@ class Outputs:
             sent = self._sent.get(seen.path)
             return None if sent and self._same(seen, sent) else seen
 
+    @property
+    def full(self) -> bool:
+        """Whether outputs wait because the store has no room."""
+        return bool(self._waiting) and self._patience.full
+
     def busy(self, path: str) -> bool:
         """Whether a file (relative to the project) waits to be sent, so that it can't be offered again yet."""
         with self._changed:

@@ -39,6 +39,7 @@ log = logging.getLogger("cryoburst")
 WORKERS = 8
 LOOK = 0.3  # s that a tick waits for stores; who answers later is heard in a later tick
 SYNC_AGAIN = 5.0  # s after a live sync that failed
+ASK_AGAIN = 60.0  # s between two looks whether the store takes anything from anybody
 HALF_WRITTEN = " (may be half-written)"  # how the agent ends the name of a file that was torn when it was killed
 RECOVER_AGAIN = 5.0  # s after a rebuilding that could not read everything
 
@@ -128,8 +129,8 @@ class Reconciler:
     def _decide(self, run: Run, seen: Seen) -> Decision:
         machine = self._world.ledger.machine(perform.machine_token(run)) if run.state in _LOOKS_AT_MACHINE else None
         decision = step(run, machine, seen, self._world.limits)
-        late = decision.effect in (Effect.SYNC, Effect.SALVAGE)
-        if late and seen.now < self._not_before.get(run.uid, 0.0):
+        key = {Effect.SYNC: run.uid, Effect.SALVAGE: run.uid, Effect.ASK: f"{run.uid} ask"}.get(decision.effect)
+        if key is not None and seen.now < self._not_before.get(key, 0.0):
             return IDLE
         return decision
 
@@ -184,10 +185,15 @@ class Reconciler:
             case Effect.STOP:
                 perform.write_stop(world, run)
                 return True
+            case Effect.ASK:
+                self._not_before[f"{run.uid} ask"] = seen.now + ASK_AGAIN
+                perform.try_store(world, run)
+                return False
             case Effect.SYNC:
                 assert seen.heartbeat is not None
                 changes = stage_out.sync(world, run, self._observer.spec(run), seen.heartbeat)
-                changes |= {"reason": "", "detail": ""}  # what held it up is over
+                if not seen.heartbeat.full:
+                    changes |= {"reason": "", "detail": ""}  # what held it up is over
                 self._apply(run, Decision(changes=changes), holder)
                 return False  # the next look is the next tick's: the machine may write faster than we read
             case _:

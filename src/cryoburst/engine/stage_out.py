@@ -190,9 +190,7 @@ def _clear(world: World, run: Run, gone: Iterable[str]) -> None:
                 target.unlink()
 
 
-def _last_words(
-    store: Store, run: Run, time: float, log: dict[str, int], command_started: float | None
-) -> Heartbeat:
+def _last_words(store: Store, run: Run, time: float, log: dict[str, int], command_started: float | None) -> Heartbeat:
     """What a heartbeat would say now of a machine that has ended."""
     batches = sum(1 for _ in store.list(f"{run.prefix}journal/"))
     return Heartbeat(time, "outputs", log, batches, command_started)

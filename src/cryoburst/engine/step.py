@@ -24,6 +24,7 @@ class Effect(StrEnum):
     SYNC = "sync"  # bring new log lines and whole outputs home
     STOP = "stop"  # write stop.json
     FETCH = "fetch"  # bring all outputs home, verify, mark
+    ASK = "ask"  # see whether the store takes anything: a machine that is well is silent
     SALVAGE = "salvage"  # the machine is lost: bring home what it left, then try again or end
 
 
@@ -139,9 +140,15 @@ def _running(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> D
     silent = seen.now - heard > max(limits.lost, 3 * seen.silence)
     if silent and not run.lost_since:
         return Decision(changes={"lost_since": seen.now})
-    if run.lost_since and not silent:
-        return Decision(changes={"lost_since": 0.0})
-    return IDLE
+    if silent and seen.store_known:
+        return Decision(Effect.ASK)
+    full = seen.heartbeat is not None and seen.heartbeat.full
+    told: dict[str, object] = {"lost_since": 0.0} if run.lost_since and not silent else {}
+    if full and run.reason != "store_full":
+        told |= {"reason": "store_full", "detail": "the machine waits with its outputs"}
+    if not full and not silent and run.reason == "store_full":
+        told |= {"reason": "", "detail": ""}
+    return Decision(changes=told) if told else IDLE
 
 
 def after_loss(run: Run, seen: Seen, limits: Limits, *, further: bool) -> Decision:

@@ -135,6 +135,7 @@ class Heartbeat:
     tails: dict[str, str] = field(default_factory=dict[str, str])  # what is in no object yet, a character for each byte
     moved: Transfer = field(default_factory=Transfer)
     exited: bool = False  # exit.json is there
+    full: bool = False  # the store has no room for what the machine has to send; it waits
     format: int = FORMAT
 
 

@@ -11,8 +11,8 @@ from dataclasses import replace
 from cryoburst.model.errors import BadInput, NeedHere
 from cryoburst.model.job import Job, Resume
 from cryoburst.packages.relion import closure, star
-from cryoburst.packages.relion.jobtypes import EXTERNAL, program
 from cryoburst.packages.relion.files import Files
+from cryoburst.packages.relion.jobtypes import EXTERNAL, program
 from cryoburst.packages.relion.script import understand, value
 from cryoburst.packages.relion.unfinished import KINDS, OPTION, Kind, at_home, done
 
@@ -45,7 +45,9 @@ def _missing(job: Job, words: tuple[str, ...], made: frozenset[str], kind: Kind)
     count = len(done(closure.Line(words, files, ""), kind, paths).outputs)
     if not count:
         return None
-    sentence = "with what is missing: one micrograph is done" if count == 1 else f"with what is missing: {count} are done"
+    sentence = (
+        "with what is missing: one micrograph is done" if count == 1 else f"with what is missing: {count} are done"
+    )
     again = rewritten(job, words, {f"--{OPTION}": ""}, f"goes on {sentence}")
     return Resume(replace(again, made=None if continued else made), count, sentence)
 

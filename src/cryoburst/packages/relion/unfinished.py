@@ -39,7 +39,9 @@ KINDS = {
         (".star", ".eps"),
         optional=(("grouping_for_ps", "_PS.mrc"), ("save_noDW", "_noDW.mrc")),
     ),
-    "ctffind": Kind("o", "rlnMicrographName", (".ctf", "_ctffind4.log|_ctffind3.log|_gctf.log"), (".log", ".txt"), ("_avrot.txt",)),
+    "ctffind": Kind(
+        "o", "rlnMicrographName", (".ctf", "_ctffind4.log|_ctffind3.log|_gctf.log"), (".log", ".txt"), ("_avrot.txt",)
+    ),
     "autopick": Kind("odir", "rlnMicrographName", (".star",), (".star",)),
     "extract": Kind("part_dir", "rlnMicrographName", ("_extract.star", ".mrcs"), (".star",), opens_first=True),
     "ctf_refine": Kind("o", "rlnMicrographName", (), (".star", ".eps", ".mrc"), opens_done=True),
