@@ -47,8 +47,10 @@ COMMANDS = {
     "Class3D": f"{COMMON} {REFERENCE} --K 2 --iter 6 --tau2_fudge 4 --firstiter_cc",
     "Refine3D": f"{COMMON} {REFERENCE} --auto_refine --split_random_halves --auto_local_healpix_order 1 "
     "--low_resol_join_halves 40",
-    "InitialModel": f"{COMMON} --sgd_ini_iter 3 --sgd_inbetween_iter 3 --sgd_fin_iter 2 --sgd_write_iter 2 "
-    "--sgd_ini_resol 40 --sgd_fin_resol 25 --sgd_ini_subset 30 --sgd_fin_subset 60 --sgd --denovo_3dref --K 1",
+    "InitialModel": f"{COMMON} --sgd_ini_iter 2 --sgd_inbetween_iter 3 --sgd_fin_iter 1 --sgd_write_iter 2 "
+    "--sgd_ini_resol 60 --sgd_fin_resol 40 --sgd_ini_subset 20 --sgd_fin_subset 30 --sgd --denovo_3dref --K 1".replace(
+        "--healpix_order 1", "--healpix_order 0"
+    ),
 }
 STEP = re.compile(r"(?:Expectation|Stochastic Gradient Descent) iteration\s+(\d+)")
 LOGS = ("run.out", "run.err", "run_submit.script", "job.star")

@@ -107,7 +107,7 @@ def test_refine3d_whose_store_fills_up_waits_says_so_and_goes_on(home: Home, dis
     machines = home.tokens()
     assert len(machines) == 1
     disk("store", 64_000)
-    run = home.until(lambda run: run["state"] == "RUNNING" and not run["reason"] or run["state"] == "SUCCEEDED")
+    run = home.until(lambda run: (run["state"] == "RUNNING" and not run["reason"]) or run["state"] == "SUCCEEDED")
     run = home.until(lambda run: run["state"] in ("SUCCEEDED", "FAILED"))
     assert (run["state"], run["attempt"]) == ("SUCCEEDED", 1), home.log()  # the machine waited
     kinds = {NUMBER.sub("_itN_", name) for name in refinement.names(home, folder)}
