@@ -22,8 +22,8 @@ write(Path(sys.argv[1]), Settings(micrographs=6, particles=4, size=512, frames=6
 """
 MOTION = "MotionCorr/job002"
 COMMAND = (
-    f"`which relion_run_motioncorr` --i movies.star --o {MOTION}/ --first_frame_sum 1 --last_frame_sum -1 --use_own --j 1 "
-    "--bin_factor 1 --bfactor 150 --dose_per_frame 6 --preexposure 0 --patch_x 1 --patch_y 1 --dose_weighting "
+    f"`which relion_run_motioncorr` --i movies.star --o {MOTION}/ --first_frame_sum 1 --last_frame_sum -1 --use_own "
+    "--j 1 --bin_factor 1 --bfactor 150 --dose_per_frame 6 --preexposure 0 --patch_x 1 --patch_y 1 --dose_weighting "
     f"--grouping_for_ps 2  --pipeline_control {MOTION}/"
 )
 
@@ -98,11 +98,9 @@ def motioncorr(home: Home) -> None:
     )
     (home.project / "Movies").symlink_to(home.root / "data/Movies")
     (home.project / "default_pipeline.star").write_text(refinement.PIPELINE)
-    subprocess.run(
-        ["relion_import", *["--do_movies", "--optics_group_name", "one", "--angpix", "3", "--kV", "300", "--Cs", "2.7", "--Q0", "0.1", "--beamtilt_x", "0"],
-         "--beamtilt_y", "0", "--i", "Movies/*.mrcs", "--odir", "./", "--ofile", "movies.star"],
-        cwd=home.project, check=True, capture_output=True, timeout=60,
-    )  # fmt: skip
+    words = "--do_movies --optics_group_name one --angpix 3 --kV 300 --Cs 2.7 --Q0 0.1 --beamtilt_x 0 --beamtilt_y 0"
+    words = [*words.split(), "--i", "Movies/*.mrcs", "--odir", "./", "--ofile", "movies.star"]
+    subprocess.run(["relion_import", *words], cwd=home.project, check=True, capture_output=True, timeout=60)
     folder = home.project / MOTION
     folder.mkdir(parents=True)
     (folder / "job.star").write_text(refinement.JOB_STAR % 1)

@@ -74,7 +74,7 @@ def resume(world: World, run: Run, job: Job, before: Made) -> Resume | None:
     if job.script != run.script:  # another command than the one that made it
         return None
     here = frozenset(path for path, output in before.outputs.items() if is_there(run, output))
-    return reading(world, run, lambda: world.package(run).resume(job, here)) if here else None
+    return reading(world, run, lambda: world.package(run).resume(job, here), before) if here else None
 
 
 def is_there(run: Run, output: Output) -> bool:
@@ -94,23 +94,24 @@ def places_of_stubs(run: Run, before: Made) -> dict[str, Place]:
     }
 
 
-def reading(world: World, run: Run, read: Callable[[], T]) -> T:
-    """What ``read`` returns. Lists that it has to read and that are stubs at home come from the store first."""
+def reading(world: World, run: Run, read: Callable[[], T], before: Made = Made()) -> T:  # noqa: B008 - it is frozen
+    """What ``read`` returns. Lists that it has to read and that are stubs at home come from the store first: from
+    where the ledger knows them, or from what was made ``before``."""
     brought: set[str] = set()
     while True:
         try:
             return read()
         except NeedHere as needed:
-            if needed.path in brought or not (new := _bring(world, run, needed.path)):
+            if needed.path in brought or not (new := _bring(world, run, needed.path, before)):
                 raise
             brought |= new
 
 
-def _bring(world: World, run: Run, path: str) -> set[str]:
+def _bring(world: World, run: Run, path: str, before: Made) -> set[str]:
     """Bring a stub's content home, with those of its folder that end alike; the paths that came."""
     project = Path(run.project)
     target = project / path
-    places = world.ledger.objects(run.store, run.store_folder)
+    places = places_of_stubs(run, before) | world.ledger.objects(run.store, run.store_folder)
     wanted: list[Wanted] = []
     for beside in sorted(target.parent.glob(f"*{target.suffix}")):
         stub = _stub(beside)

@@ -70,7 +70,7 @@ def stage_in(world: World, run: Run) -> Run | None:
     resume = earlier.resume(world, run, job, before)
     if resume is not None:
         job = resume.job
-    inputs = earlier.reading(world, run, lambda: package.inputs(job))
+    inputs = earlier.reading(world, run, lambda: package.inputs(job), before)
     remote = elsewhere.look_up(world, run, inputs)
     checksums, fresh = _checksums(world, run, inputs)
     places = earlier.places_of_stubs(run, before) | _places(world, run)
