@@ -94,7 +94,7 @@ def places_of_stubs(run: Run, before: Made) -> dict[str, Place]:
     }
 
 
-def reading(world: World, run: Run, read: Callable[[], T], before: Made = Made()) -> T:  # noqa: B008 - it is frozen
+def reading(world: World, run: Run, read: Callable[[], T], before: Made = Made()) -> T:
     """What ``read`` returns. Lists that it has to read and that are stubs at home come from the store first: from
     where the ledger knows them, or from what was made ``before``."""
     brought: set[str] = set()
