@@ -91,6 +91,7 @@ class Sent:
     """What of ``Outputs`` the pulse reads."""
 
     batches: int = 0
+    full: bool = False
     bytes: int = 0
     files: int = 0
 

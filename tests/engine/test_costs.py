@@ -19,7 +19,7 @@ from cryoburst.database.ledger import Ledger
 from cryoburst.engine import stage_out
 from cryoburst.engine.observe import Listings, Observer, next_look
 from cryoburst.engine.perform import machine_token
-from cryoburst.engine.step import Effect, step
+from cryoburst.engine.step import Effect, after_loss, step
 from cryoburst.engine.world import World
 from cryoburst.model import documents
 from cryoburst.model.documents import Batch, Exit, Output, Spec, Started
@@ -101,6 +101,7 @@ class Sent:
     batches: int = 0
     bytes: int = 0
     files: int = 0
+    full: bool = False
 
 
 class Day:
@@ -174,6 +175,10 @@ class Day:
             assert seen.heartbeat is not None
             changes: Any = stage_out.sync(self.world, self.run, self.spec, seen.heartbeat)
             self.run = replace(self.run, **changes)
+        if decision.effect is Effect.SALVAGE:
+            changes = stage_out.salvage(self.world, self.run, self.spec, seen.heartbeat)
+            self.run = replace(self.run, **changes)
+            decision = after_loss(self.run, seen, self.world.limits, further=False)
         changes = decision.changes
         self.run = replace(self.run, **changes)
         if decision.state is not None:

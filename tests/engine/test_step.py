@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryoburst.engine.step import IDLE, Decision, Effect, Limits, MachineDecision, Seen, reap, retry, step
+from cryoburst.engine.step import IDLE, Decision, Effect, Limits, MachineDecision, Seen, after_loss, reap, retry, step
 from cryoburst.model.documents import Exit, Heartbeat
 from cryoburst.model.plugins import MachineSeen
 from cryoburst.model.reasons import REASONS
@@ -60,16 +60,15 @@ CASES: list[tuple[str, Run, Machine | None, Seen, RunState | Effect | None]] = [
     ("ended", run_in(S.RUNNING), MACHINE, seen(heartbeat=BEAT, exit=EXIT, news=True), S.STAGING_OUT),
     ("died: first its last news", run_in(S.RUNNING), MACHINE,
      seen(heartbeat=BEAT, news=True, machine_known=True, machine=DEAD), Effect.SYNC),
-    ("died", run_in(S.RUNNING), MACHINE, seen(machine_known=True, machine=DEAD), S.WAITING),
-    ("died once too often", run_in(S.RUNNING, failures=2), MACHINE, seen(machine_known=True, machine=DEAD), S.FAILED),
+    ("died", run_in(S.RUNNING), MACHINE, seen(machine_known=True, machine=DEAD), Effect.SALVAGE),
     ("provider silent: nothing is failed", run_in(S.RUNNING, failures=2, observed=NOW), MACHINE, seen(), None),
     ("stop is written", run_in(S.RUNNING, stop_wanted="me"), MACHINE, seen(stop_written=False), Effect.STOP),
     ("stop is waited for", run_in(S.RUNNING, stop_wanted="me", stop_since=NOW - 5), MACHINE,
      seen(stop_written=True, heartbeat=BEAT), None),
     ("stop is overdue", run_in(S.RUNNING, stop_wanted="me", stop_since=NOW - 500), MACHINE,
-     seen(stop_written=True, heartbeat=BEAT), S.STOPPED),
+     seen(stop_written=True, heartbeat=BEAT), Effect.SALVAGE),
     ("died while stopping", run_in(S.RUNNING, stop_wanted="me", stop_since=NOW), MACHINE,
-     seen(stop_written=True, machine_known=True, machine=DEAD), S.STOPPED),
+     seen(stop_written=True, machine_known=True, machine=DEAD), Effect.SALVAGE),
     ("outputs come home", run_in(S.STAGING_OUT), MACHINE, seen(), Effect.FETCH),
     ("outputs come home though it shall stop", run_in(S.STAGING_OUT, stop_wanted="me"), MACHINE, seen(), Effect.FETCH),
     ("waits", run_in(S.WAITING, retry_at=NOW + 1), None, seen(spec=False), None),
@@ -107,6 +106,52 @@ def test_silence_is_flagged_and_unflagged_and_is_not_death() -> None:
     assert lost == Decision(changes={"lost_since": NOW})
     found = step(run_in(S.RUNNING, lost_since=NOW - 9), MACHINE, seen(heartbeat=BEAT), LIMITS)
     assert found == Decision(changes={"lost_since": 0.0})
+
+
+@pytest.mark.parametrize(
+    ("failures", "stop", "further", "state", "counted"),
+    [
+        (0, "", False, S.WAITING, 1),
+        (1, "", False, S.WAITING, 2),
+        (2, "", False, S.FAILED, None),  # once too often
+        (2, "", True, S.WAITING, 1),  # it was not in vain: no failure came before
+        (0, "me", True, S.STOPPED, None),
+    ],
+)
+def test_after_a_machine_was_lost(
+    failures: int, stop: str, further: bool, state: RunState, counted: int | None
+) -> None:
+    run = run_in(S.RUNNING, failures=failures, stop_wanted=stop)
+    decision = after_loss(run, seen(machine_known=True, machine=DEAD), LIMITS, further=further)
+    assert (decision.state, decision.changes.get("failures")) == (state, counted)
+    check_run(S.RUNNING, state)
+
+
+FULL = replace(BEAT, full=True)
+
+
+@pytest.mark.parametrize(
+    ("run", "beat", "wanted"),
+    [
+        ({}, FULL, {"reason": "store_full", "detail": "the machine waits with its outputs"}),
+        ({"reason": "store_full"}, FULL, {}),
+        ({"reason": "store_full"}, BEAT, {"reason": "", "detail": ""}),
+        ({"reason": "home_full"}, BEAT, {}),  # home's own business
+        ({"reason": "store_full", "lost_since": NOW - 9}, BEAT, {"lost_since": 0.0, "reason": "", "detail": ""}),
+    ],
+)
+def test_a_machine_that_waits_for_room_in_the_store(
+    run: dict[str, object], beat: Heartbeat, wanted: dict[str, object]
+) -> None:
+    decision = step(run_in(S.RUNNING, **run), MACHINE, seen(heartbeat=beat, machine_known=True, machine=ALIVE), LIMITS)
+    assert (decision.state, decision.effect, decision.changes) == (None, Effect.NOTHING, wanted)
+
+
+def test_a_silent_machine_makes_home_ask_whether_the_store_takes_anything() -> None:
+    silent = replace(BEAT, time=NOW - 100)
+    saw = seen(heartbeat=silent, machine_known=True, machine=ALIVE)
+    assert step(run_in(S.RUNNING, lost_since=NOW - 9), MACHINE, saw, LIMITS) == Decision(Effect.ASK)
+    assert step(run_in(S.RUNNING, lost_since=NOW - 9), MACHINE, replace(saw, store_known=False), LIMITS).idle
 
 
 def test_a_new_attempt_has_its_own_number_and_waits_longer_each_time() -> None:

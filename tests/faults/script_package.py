@@ -1,17 +1,20 @@
 """A package for tests: a job is ``Script/jobNNN/job.sh`` in a folder with a ``script.project``; bash runs it as it is.
 
 ``# input PATH`` in the script names an input. The markers are DONE, FAILED and ABORTED; ABORT asks for the end.
+A script with the line ``# goes on`` writes ``stepN.dat`` and ``stepN.idx`` in its job's folder in step N, and begins
+after step ``$FROM``.
 """
 
 import os
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from cryoburst.model.course import Course, Panel, Past
 from cryoburst.model.documents import Exit
 from cryoburst.model.errors import BadInput, NotThere
-from cryoburst.model.job import Input, Job, Progress, Verdict
+from cryoburst.model.job import Input, Job, Progress, Resume, Verdict
 from cryoburst.model.plugins import Examined
 from cryoburst.model.stub import is_remote, parse_stub
 
@@ -65,6 +68,20 @@ class Script:
     def examine(self, job: Job, inputs: Sequence[Input]) -> Examined:
         """Nothing is known of a script."""
         return Examined()
+
+    def resume(self, job: Job, made: frozenset[str]) -> Resume | None:
+        """After the last step of which both files are whole."""
+        if "# goes on" not in job.script:
+            return None
+        steps = [int(n) for path in made for n in re.findall(rf"^{job.folder}step(\d+)\.dat$", path)]
+        whole = [n for n in steps if f"{job.folder}step{n}.idx" in made]
+        if not whole:
+            return None
+        step = max(whole)
+        needed = frozenset(f"{job.folder}step{step}.{kind}" for kind in ("dat", "idx"))
+        void = frozenset(f"{job.folder}step{n}.dat" for n in steps if n > step)
+        script = f"FROM={step}\n" + "".join(f"# input {path}\n" for path in sorted(needed)) + job.script
+        return Resume(replace(job, script=script, made=made), step, f"after step {step}", needed, void)
 
     def held(self, name: str) -> bool:
         """Whether it is a marker."""

@@ -275,7 +275,9 @@ def test_what_is_home_is_counted_while_the_job_runs_and_a_new_version_once(stage
     assert counted == [(3, 1), (5, 2), (7, 2), (7, 2)]
     stage.provider.die()
     run = stage.tick(5)
-    assert (run.attempt, run.bytes_out, run.files_out) == (2, 0, 0)
+    assert (run.attempt, run.bytes_out, run.files_out) == (2, 7, 2)
+    run = stage.tick(30)
+    assert (run.state, run.bytes_out, run.files_out) == (S.STARTING, 0, 0)  # it begins anew
 
 
 def test_sync_and_fetch_again_change_nothing(stage: Stage) -> None:

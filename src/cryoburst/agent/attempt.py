@@ -38,7 +38,7 @@ class Attempt:
         self.job = spec.job.rstrip("/") + "/"
         self.command_seconds = 0.0
         self.peak_memory = 0  # bytes that the command's processes had at most; 0 when nobody looked
-        self.outputs.ignored = {self.job + name for name in spec.logs}
+        self.outputs.ignored = {self.job + name for name in spec.logs} | set(spec.settled)
 
     def open_logs(self, sent: dict[str, int]) -> None:
         """Send the logs from now on; ``sent`` bytes of each are in the store already."""
@@ -70,7 +70,7 @@ class Attempt:
         if not unsent:
             outside = files.outside(self.place, self.job, self.outputs.staged) if ran else []
             outside += [*self.outputs.left.values(), *(f"{path} (may be half-written)" for path in sorted(torn))]
-            manifest = Manifest(self.outputs.listing(present), outside)
+            manifest = Manifest(self.outputs.listing(present), outside, self.outputs.gone(present))
             self.patience.insist(lambda: self.prefix.write("manifest.json", manifest))
         exit_ = Exit(
             time=self.pace.clock(),

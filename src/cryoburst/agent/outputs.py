@@ -76,6 +76,11 @@ class Outputs:
             sent = self._sent.get(seen.path)
             return None if sent and self._same(seen, sent) else seen
 
+    @property
+    def full(self) -> bool:
+        """Whether outputs wait because the store has no room."""
+        return bool(self._waiting) and self._patience.full
+
     def busy(self, path: str) -> bool:
         """Whether a file (relative to the project) waits to be sent, so that it can't be offered again yet."""
         with self._changed:
@@ -101,6 +106,11 @@ class Outputs:
         """The entries of all files that were sent and are still there, in the order of their paths."""
         with self._changed:
             return [output for path, (_, output) in sorted(self._sent.items()) if path in present]
+
+    def gone(self, present: set[str]) -> list[str]:
+        """The paths of the files that were sent and are there no more."""
+        with self._changed:
+            return sorted(path for path in self._sent if path not in present)
 
     @staticmethod
     def _same(seen: Seen, sent: tuple[tuple[int, int], Output]) -> bool:

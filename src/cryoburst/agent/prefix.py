@@ -23,11 +23,17 @@ class Patience:
     def __init__(self, pace: Pace, until: float) -> None:
         self._pace = pace
         self.until = until  # s since the epoch
+        self._full_at: float | None = None  # when the store last had no room
         self._ended = threading.Event()
 
     def end(self) -> None:
         """Make every ``insist`` that waits or begins raise ``GivenUp``."""
         self._ended.set()
+
+    @property
+    def full(self) -> bool:
+        """Whether the store had no room at the last try of somebody who waits."""
+        return self._full_at is not None and self._pace.clock() - self._full_at < 2 * self._pace.retry_most
 
     @property
     def ended(self) -> bool:
@@ -42,7 +48,9 @@ class Patience:
                 raise GivenUp
             try:
                 return action()
-            except (StoreUnavailable, StoreFull):
+            except (StoreUnavailable, StoreFull) as error:
+                if isinstance(error, StoreFull):
+                    self._full_at = self._pace.clock()
                 left = self.until - self._pace.clock()
                 if left <= 0:
                     raise

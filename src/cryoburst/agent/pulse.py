@@ -175,13 +175,14 @@ class Pulse:
             tails={name: log.tail.decode("latin-1") for name, log in logs.items() if log.tail},
             moved=moved,
             exited=exited,
+            full=self._outputs.full,
         )
         self._prefix.write("heartbeat.json", beat)
         self._told = state, moved
 
     def _state(self) -> tuple[object, ...]:
         """What home should know at once."""
-        return self._outputs.batches, self.step, self.command_started
+        return self._outputs.batches, self.step, self.command_started, self._outputs.full
 
     def _moved(self) -> Transfer:
         return Transfer(self.bytes_in, self.bytes_in_total, self._outputs.bytes, self._outputs.files)

@@ -1,5 +1,6 @@
 """Effects that touch a provider or write small documents: each safe to repeat, each after its written intent."""
 
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from cryoburst.engine.stage_out import read_spec
 from cryoburst.engine.world import World, closed_key, request_key
 from cryoburst.model import documents
 from cryoburst.model.documents import Closed, Request, Spec, Stop
-from cryoburst.model.errors import BadInput, StoreError, StoreRefused
+from cryoburst.model.errors import BadInput, StoreError, StoreRefused, StoreUnavailable
 from cryoburst.model.job import Job, Resources, Verdict
 from cryoburst.model.plugins import Boot, MachineRequest, Need, Offer
 from cryoburst.model.reasons import sentence
@@ -173,6 +174,14 @@ def write_stop(world: World, run: Run) -> None:
     """Ask the agent to end the command."""
     stop = Stop(time=world.clock(), why=run.stop_wanted)
     world.store(run).put(run.prefix + "stop.json", documents.dump(stop))
+
+
+def try_store(world: World, run: Run) -> None:
+    """Write a small object of our own and take it away. Raises StoreFull; whatever else there is says nothing."""
+    store, key = world.store(run), f".probe/room-{run.uid}"
+    with suppress(StoreUnavailable, StoreRefused):
+        store.put(key, bytes(4096))
+        store.delete(key)
 
 
 def mark(world: World, run: Run, state: RunState, reason: str, detail: str, verdict: Verdict | None = None) -> None:

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 
-from cryoburst.engine import perform, stage_out
+from cryoburst.engine import earlier, perform, stage_out
 from cryoburst.engine.observe import Listings, Observer, list_machines
 from cryoburst.engine.reaper import Reaper
 from cryoburst.engine.stage_in import forget_inputs, stage_in
-from cryoburst.engine.step import IDLE, Decision, Effect, Seen, retry, step
+from cryoburst.engine.step import IDLE, Decision, Effect, Seen, after_loss, retry, step
 from cryoburst.engine.world import World
 from cryoburst.model.documents import Exit
 from cryoburst.model.errors import (
@@ -26,6 +26,7 @@ from cryoburst.model.errors import (
     NotThere,
     ProviderUnavailable,
     QuotaExceeded,
+    StoreError,
     StoreFull,
     StoreRefused,
     StoreUnavailable,
@@ -38,6 +39,7 @@ log = logging.getLogger("cryoburst")
 WORKERS = 8
 LOOK = 0.3  # s that a tick waits for stores; who answers later is heard in a later tick
 SYNC_AGAIN = 5.0  # s after a live sync that failed
+ASK_AGAIN = 60.0  # s between two looks whether the store takes anything from anybody
 HALF_WRITTEN = " (may be half-written)"  # how the agent ends the name of a file that was torn when it was killed
 RECOVER_AGAIN = 5.0  # s after a rebuilding that could not read everything
 
@@ -127,7 +129,8 @@ class Reconciler:
     def _decide(self, run: Run, seen: Seen) -> Decision:
         machine = self._world.ledger.machine(perform.machine_token(run)) if run.state in _LOOKS_AT_MACHINE else None
         decision = step(run, machine, seen, self._world.limits)
-        if decision.effect is Effect.SYNC and seen.now < self._not_before.get(run.uid, 0.0):
+        key = {Effect.SYNC: run.uid, Effect.SALVAGE: run.uid, Effect.ASK: f"{run.uid} ask"}.get(decision.effect)
+        if key is not None and seen.now < self._not_before.get(key, 0.0):
             return IDLE
         return decision
 
@@ -158,6 +161,8 @@ class Reconciler:
                 return self._apply(run, decision, holder)
             if decision.effect is Effect.FETCH:
                 return self._apply(run, self._fetch(run), holder)
+            if decision.effect is Effect.SALVAGE:
+                return self._apply(run, self._salvage(run), holder)
             return self._perform(run, decision.effect, seen, holder)
         except (CryoburstError, OSError) as error:
             return self._held_up(run, decision, error, holder)
@@ -180,10 +185,15 @@ class Reconciler:
             case Effect.STOP:
                 perform.write_stop(world, run)
                 return True
+            case Effect.ASK:
+                self._not_before[f"{run.uid} ask"] = seen.now + ASK_AGAIN
+                perform.try_store(world, run)
+                return False
             case Effect.SYNC:
                 assert seen.heartbeat is not None
                 changes = stage_out.sync(world, run, self._observer.spec(run), seen.heartbeat)
-                changes |= {"reason": "", "detail": ""}  # what held it up is over
+                if not seen.heartbeat.full:
+                    changes |= {"reason": "", "detail": ""}  # what held it up is over
                 self._apply(run, Decision(changes=changes), holder)
                 return False  # the next look is the next tick's: the machine may write faster than we read
             case _:
@@ -197,7 +207,6 @@ class Reconciler:
             changes |= {"state": decision.state, "reason": decision.reason, "detail": decision.detail}
             if decision.state.final:
                 if run.state is not RunState.STAGING_OUT:
-                    self._bring_what_there_is(run)
                     perform.mark(world, run, decision.state, decision.reason, decision.detail)
                 changes["ended"] = world.clock()
                 changes["retry_at"] = 0.0
@@ -244,7 +253,8 @@ class Reconciler:
         if reason in ("refused", "deadline"):
             return self._end(run, seen, changes, RunState.FAILED, reason, seen.sentence)
         if reason:
-            again = retry(run, reason, seen.sentence, world.clock(), world.limits)
+            tried = replace(run, failures=0) if self._further(run) else run
+            again = retry(tried, reason, seen.sentence, world.clock(), world.limits)
             if again.state is RunState.FAILED:
                 return self._end(run, seen, changes, RunState.FAILED, reason, seen.sentence)
             return Decision(again.effect, again.state, again.reason, again.detail, changes | again.changes)
@@ -261,13 +271,32 @@ class Reconciler:
         perform.mark(self._world, run, state, reason, detail or exit_.sentence)
         return Decision(state=state, reason=reason, detail=detail, changes=changes)
 
-    def _bring_what_there_is(self, run: Run) -> None:
-        """Before a run ends without an exit record: what its attempt left in the store comes home."""
-        if run.started is None:
-            return
+    def _salvage(self, run: Run) -> Decision:
+        """Bring home what a lost machine left in the store, and say what follows."""
+        world = self._world
         seen = self._observer.see(run, self._listings, fresh=True)
-        if seen.heartbeat is not None:
-            stage_out.sync(self._world, run, self._observer.spec(run), seen.heartbeat)
+        changes: dict[str, object] = {}
+        further = False
+        try:
+            changes = stage_out.salvage(world, run, self._observer.spec(run), seen.heartbeat)
+            further = self._further(run)
+        except StoreError:
+            if not run.stop_wanted:  # its machine costs; what it left is in the store when that answers again
+                raise
+        after = after_loss(run, seen, world.limits, further=further)
+        return replace(after, changes=changes | after.changes)
+
+    def _further(self, run: Run) -> bool:
+        """Whether the next attempt would go on from a later point than this one did: its machine was not in vain."""
+        done: list[int] = []
+        try:
+            job = self._world.job(run)
+            for last in (run.attempt - 1, run.attempt):
+                found = earlier.resume(self._world, run, job, earlier.made(self._world, run, last))
+                done.append(found.done if found else 0)
+        except BadInput:
+            return False
+        return done[1] > done[0]
 
     def _held_up(self, run: Run, decision: Decision, error: Exception, holder: str) -> bool:
         """An effect failed: wait and try again, or end; outputs that are safe in the store are waited for for ever."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 
-from cryoburst.engine import elsewhere
+from cryoburst.engine import earlier, elsewhere
 from cryoburst.engine.world import World
 from cryoburst.model import documents
 from cryoburst.model.documents import Place, Spec, SpecInput
@@ -66,10 +66,14 @@ def stage_in(world: World, run: Run) -> Run | None:
     """
     package, store = world.package(run), world.store(run)
     job = world.job(run)
-    inputs = package.inputs(job)
+    before = earlier.made(world, run, run.attempt - 1)
+    resume = earlier.resume(world, run, job, before)
+    if resume is not None:
+        job = resume.job
+    inputs = earlier.reading(world, run, lambda: package.inputs(job), before)
     remote = elsewhere.look_up(world, run, inputs)
     checksums, fresh = _checksums(world, run, inputs)
-    places = _places(world, run)
+    places = earlier.places_of_stubs(run, before) | _places(world, run)
     missing = fresh + [i for i in inputs if i.path in checksums and checksums[i.path] not in places]
     _check_stubs(missing)
     sizes: dict[str, object] = {
@@ -93,7 +97,7 @@ def stage_in(world: World, run: Run) -> Run | None:
         attempt=run.attempt,
         owner=run.owner,
         job=run.job,
-        script=run.script,
+        script=resume.job.script if resume else run.script,
         environment=dict(package.environment),
         software=dict(job.software),
         inputs=[remote.get(i.path) or _spec_input(i, checksums, places) for i in inputs],
@@ -104,9 +108,15 @@ def stage_in(world: World, run: Run) -> Run | None:
         grace=world.terms.grace,
         heartbeat=rhythm.beat_most,
         beat_least=rhythm.beat_least,
+        settled=sorted(resume.settled) if resume else [],
+        void=sorted(resume.void) if resume else [],
     )
     store.put(run.prefix + "spec.json", documents.dump(spec))
+    if resume is not None:
+        world.ledger.event(run.uid, now, f"attempt {run.attempt} goes on {resume.sentence}")
     sent: dict[str, object] = {"bytes_to_send": sending.bytes, "bytes_sent": sending.bytes, "staged": now}
+    if resume is None:  # what comes is counted from the beginning
+        sent |= {"bytes_out": 0, "files_out": 0}
     return world.ledger.change(run, sent)
 
 

@@ -5,10 +5,12 @@ writes them when everything else is home.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
+from cryoburst.engine.earlier import made
 from cryoburst.engine.leave import leave, left, missing
 from cryoburst.engine.world import World, place_at_home
 from cryoburst.model import documents
@@ -62,10 +64,11 @@ def sync(world: World, run: Run, spec: Spec, heartbeat: Heartbeat, wanted: Wish 
         if data is None:
             break
         batch = documents.load(Batch, data, f"journal/{number:06d}.json")
+        know(world, run, batch.outputs)
         coming, staying = _parted(package, run, batch.outputs, wanted)
         leave(run, staying)
         before = _sizes_home(run, coming, heartbeat.command_started)
-        brought = {path: found[0] for path, found, _ in _bring(world, store, package, run, coming, live=True)}
+        brought = _bring(world, store, package, run, coming, live=True)
         size += sum(now - before.get(path, 0) for path, now in brought.items())
         files += sum(path not in before for path in brought)
         done = number
@@ -94,10 +97,11 @@ def _sizes_home(run: Run, outputs: list[Output], since: float | None) -> dict[st
 def fetch(
     world: World, run: Run, spec: Spec, exit_: Exit, wanted: Wish | None = None
 ) -> tuple[dict[str, object], Manifest | None]:
-    """Bring everything of this attempt home and verify it; returns changes of the run's row, and the manifest.
+    """Bring everything of the run home and verify it; returns changes of the run's row, and the manifest.
 
-    ``wanted`` is as in ``sync``. Without a manifest (the machine could not send every output) what the journal lists
-    comes home; None is returned.
+    What earlier attempts made and this one did not make again comes too; what they made for nothing goes. ``wanted`` is
+    as in ``sync``. Without a manifest (the machine could not send every output) what the journal lists comes home; None
+    is returned.
 
     What is home already with the right checksum is not read again. Raises Corrupt naming the output, StoreError, and
     OSError when home can't be written; then it can be called again.
@@ -106,20 +110,19 @@ def fetch(
     _bring_logs(store, run, spec, exit_.log, {})
     data = store.get(run.prefix + "manifest.json")
     if data is None:
-        last = _last_words(store, run, exit_)
-        done = sync(world, run, spec, last, wanted) | count_left(world, run, last.batches)
+        last = _last_words(store, run, exit_.time, exit_.log, exit_.command_started)
+        done = sync(world, run, spec, last, wanted) | gather(world, run, wanted)
         return done | _told_by(exit_), None
     manifest = documents.load(Manifest, data, run.prefix + "manifest.json")
-    coming, staying = _parted(package, run, manifest.outputs, wanted)
+    whole = made(world, run, run.attempt - 1).without(spec.void).then(manifest.outputs)
+    outputs = list(whole.outputs.values())
+    know(world, run, outputs)
+    coming, staying = _parted(package, run, outputs, wanted)
     leave(run, staying)
-    brought = _bring(world, store, package, run, coming, live=False)
-    _clear(Path(run.project) / run.job)
-    rows = [(path, *key, checksum) for path, key, checksum in brought]
-    world.ledger.keep_checksums(run.project, rows)
-    places = {o.checksum: Place(o.key, o.offset) for o in manifest.outputs if not o.link}
-    world.ledger.keep_objects(run.store, run.store_folder, places)
+    _bring(world, store, package, run, coming, live=False)
+    _clear(world, run, {*whole.void, *manifest.gone} - set(whole.outputs))
     changes: dict[str, object] = {
-        **counted(run, manifest.outputs),
+        **counted(run, outputs),
         "command_started": exit_.command_started,
         **_told_by(exit_),
     }
@@ -131,22 +134,27 @@ def _told_by(exit_: Exit) -> dict[str, object]:
     return {"command_seconds": exit_.command_seconds, "peak_memory_bytes": exit_.peak_memory_bytes}
 
 
-def count_left(world: World, run: Run, batches: int) -> dict[str, int]:
-    """After the end of a run without a manifest: changes of its row that say what of its journal is at home."""
-    if not run.leave:
-        return {}
-    store = world.store(run)
-    told: dict[str, Output] = {}
-    for number in range(1, batches + 1):
-        data = store.get(f"{run.prefix}journal/{number:06d}.json")
-        if data is not None:
-            batch = documents.load(Batch, data, f"journal/{number:06d}.json")
-            told |= {output.path: output for output in batch.outputs}
-    return counted(run, list(told.values()))
+def salvage(world: World, run: Run, spec: Spec, heartbeat: Heartbeat | None) -> dict[str, object]:
+    """After the loss of a machine: bring home all that it left in the store; changes of the run's row.
+
+    It may have told of more in its journal than in its last heartbeat. Raises StoreError, OSError.
+    """
+    beat = heartbeat or Heartbeat(spec.deadline, "command", {}, 0, None)
+    last = _last_words(world.store(run), run, beat.time, beat.log, beat.command_started)
+    return sync(world, run, spec, replace(last, tails=beat.tails)) | gather(world, run)
+
+
+def gather(world: World, run: Run, wanted: Wish | None = None) -> dict[str, int]:
+    """Bring home what all attempts told of, but for what is damaged; changes of the run's row that count it."""
+    package, outputs = world.package(run), list(made(world, run, run.attempt).outputs.values())
+    coming, staying = _parted(package, run, outputs, wanted)
+    leave(run, staying)
+    _bring(world, world.store(run), package, run, coming, live=True)
+    return counted(run, outputs)
 
 
 def counted(run: Run, outputs: list[Output]) -> dict[str, int]:
-    """What of an attempt's outputs is at home, and what stayed in the store."""
+    """What of a run's outputs is at home, and what stayed in the store."""
     stayed = missing(run, outputs)
     size = sum(o.size for o in stayed)
     return {
@@ -166,16 +174,31 @@ def _parted(
     return [o for o in outputs if o.path not in paths], staying
 
 
-def _clear(folder: Path) -> None:
-    """Take away what a killed process was still writing here: nobody else writes in this folder now."""
-    for path in folder.rglob(f"{UNFINISHED}*"):
+def know(world: World, run: Run, outputs: Iterable[Output]) -> None:
+    """Note where contents are: whoever needs them next finds them in the store."""
+    places = {o.checksum: Place(o.key, o.offset) for o in outputs if not o.link}
+    world.ledger.keep_objects(run.store, run.store_folder, places)
+
+
+def _clear(world: World, run: Run, gone: Iterable[str]) -> None:
+    """Take away what a killed process was still writing here, for nobody else writes in this folder now; and what came
+    while the job ran and is no output of it in the end: files that the program took away again, or those of a step that
+    was done again without making them (a refinement that then converged)."""
+    for path in (Path(run.project) / run.job).rglob(f"{UNFINISHED}*"):
         path.unlink(missing_ok=True)
+    known = world.ledger.checksums(run.project)
+    for name in gone:
+        target = place_at_home(Path(run.project), run.job, name)
+        with suppress(OSError):
+            found = target.lstat()
+            if target.is_symlink() or known.get(name, ())[:3] == (found.st_size, found.st_mtime_ns, found.st_ino):
+                target.unlink()
 
 
-def _last_words(store: Store, run: Run, exit_: Exit) -> Heartbeat:
+def _last_words(store: Store, run: Run, time: float, log: dict[str, int], command_started: float | None) -> Heartbeat:
     """What a heartbeat would say now of a machine that has ended."""
     batches = sum(1 for _ in store.list(f"{run.prefix}journal/"))
-    return Heartbeat(exit_.time, "outputs", exit_.log, batches, exit_.command_started)
+    return Heartbeat(time, "outputs", log, batches, command_started)
 
 
 def held_files(package: Package, run: Run, exit_: Exit) -> list[str]:
@@ -216,8 +239,8 @@ def _chunk(store: Store, prefix: str, name: str, offset: int) -> bytes:
 
 def _bring(
     world: World, store: Store, package: Package, run: Run, outputs: list[Output], *, live: bool
-) -> list[tuple[str, tuple[int, int, int], str]]:
-    """Fetch outputs; (path, (size, mtime_ns, inode), checksum) of each file that is home.
+) -> dict[str, int]:
+    """Fetch outputs; the size of each file that is home, by its path.
 
     With ``live`` an output that is damaged or missing is left out; else the first of them is raised.
     """
@@ -240,17 +263,18 @@ def _bring(
         if not live or isinstance(each.error, OSError):
             raise each.error
     left = {each.wanted.name for each in failed}
-    rows: list[tuple[str, tuple[int, int, int], str]] = []
+    rows: list[tuple[str, int, int, int, str]] = []
     for output in files:
         if output.path not in left:
             found = (Path(run.project) / output.path).stat()
-            rows.append((output.path, (found.st_size, found.st_mtime_ns, found.st_ino), output.checksum))
-    return rows
+            rows.append((output.path, found.st_size, found.st_mtime_ns, found.st_ino, output.checksum))
+    world.ledger.keep_checksums(run.project, rows)
+    return {path: size for path, size, *_ in rows}
 
 
 def _wanted(run: Run, output: Output, target: Path) -> Wanted:
-    """Raises Corrupt when the machine named an object that is not its own."""
-    if not output.key.startswith(run.prefix) or ".." in output.key.split("/"):
+    """Raises Corrupt when the machine named an object that is not the run's own."""
+    if not output.key.startswith(run.home_prefix) or ".." in output.key.split("/"):
         raise Corrupt("the machine named an object outside its own prefix", where=output.path)
     place = Place(output.key, output.offset)
     return Wanted(output.path, str(target), output.size, output.checksum, place, output.mtime_ns)

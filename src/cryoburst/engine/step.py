@@ -3,7 +3,7 @@
 Unknown is never gone and never failed: an observation that could not be made is ``None`` and decides nothing.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from cryoburst.model.documents import Exit, Heartbeat
@@ -24,6 +24,8 @@ class Effect(StrEnum):
     SYNC = "sync"  # bring new log lines and whole outputs home
     STOP = "stop"  # write stop.json
     FETCH = "fetch"  # bring all outputs home, verify, mark
+    ASK = "ask"  # see whether the store takes anything: a machine that is well is silent
+    SALVAGE = "salvage"  # the machine is lost: bring home what it left, then try again or end
 
 
 @dataclass(frozen=True)
@@ -133,16 +135,30 @@ def _running(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> D
         return Decision(Effect.SYNC)
     overdue = run.stop_wanted and seen.now - run.stop_since > limits.abort
     if overdue or _dead(machine, seen, limits):
-        if run.stop_wanted:
-            return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted)
-        return retry(run, "machine_died", _note(seen), seen.now, limits)
+        return Decision(Effect.SALVAGE)
     heard = seen.heartbeat.time if seen.heartbeat else (run.observed or run.started or seen.now)
     silent = seen.now - heard > max(limits.lost, 3 * seen.silence)
     if silent and not run.lost_since:
         return Decision(changes={"lost_since": seen.now})
-    if run.lost_since and not silent:
-        return Decision(changes={"lost_since": 0.0})
-    return IDLE
+    if silent and seen.store_known:
+        return Decision(Effect.ASK)
+    full = seen.heartbeat is not None and seen.heartbeat.full
+    told: dict[str, object] = {"lost_since": 0.0} if run.lost_since and not silent else {}
+    if full and run.reason != "store_full":
+        told |= {"reason": "store_full", "detail": "the machine waits with its outputs"}
+    if not full and not silent and run.reason == "store_full":
+        told |= {"reason": "", "detail": ""}
+    return Decision(changes=told) if told else IDLE
+
+
+def after_loss(run: Run, seen: Seen, limits: Limits, *, further: bool) -> Decision:
+    """What follows when all that a lost machine left is home: another attempt, or the end.
+
+    ``further`` says that the next attempt goes on from a later point than this one did: then no failure came before.
+    """
+    if run.stop_wanted:
+        return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted)
+    return retry(replace(run, failures=0) if further else run, "machine_died", _note(seen), seen.now, limits)
 
 
 def _dead(machine: Machine | None, seen: Seen, limits: Limits) -> bool:
@@ -177,7 +193,6 @@ def retry(run: Run, reason: str, detail: str, now: float, limits: Limits, *, new
     }
     if new_attempt:
         changes |= {"attempt": run.attempt + 1, "batches_home": 0, "started": None, "command_started": None}
-        changes |= {"bytes_out": 0, "files_out": 0}
     return Decision(state=RunState.WAITING, reason=reason, detail=detail, changes=changes)
 
 

@@ -30,9 +30,10 @@ class World:
     line: Callable[[], Line] = Line  # one for each transfer; what they share is in it
 
     def job(self, run: Run) -> Job:
-        """The job of a run as its package reads it now. Raises BadInput."""
-        project = Path(run.project)
-        return self.package(run).read_job(project / run.target, project)
+        """The job of a run as its package reads it now, fitted as it was when the run began. Raises BadInput."""
+        project, package = Path(run.project), self.package(run)
+        job = package.read_job(project / run.target, project)
+        return package.fit(job, run.fitted_to)[0] if run.fitted_to else job
 
     def package(self, run: Run) -> Package:
         """The package of a run. Raises BadInput when it isn't installed."""

@@ -46,6 +46,7 @@ class Request:
     leave: str  # patterns, one a line, of outputs that stay in the store
     processes: int = 1  # MPI ranks and threads as they are run
     threads: int = 1
+    fitted_to: int = 0  # cores of the machine for which they were adapted; 0: they are as typed
     memory_bytes: int = 0  # that its machine must have, with the next two; 0: unknown
     gpu_memory_bytes: int = 0
     disk_bytes: int = 0
@@ -102,6 +103,8 @@ class Spec:
     grace: float  # s after the deadline in which outputs may still go up
     heartbeat: float  # s between two heartbeats at most
     beat_least: float = 0.0  # s between two heartbeats at least, whatever there is to tell
+    settled: list[str] = field(default_factory=list[str])  # outputs of earlier attempts that are not sent again
+    void: list[str] = field(default_factory=list[str])  # outputs of earlier attempts that this one does not build on
     format: int = FORMAT
 
 
@@ -156,6 +159,7 @@ class Heartbeat:
     tails: dict[str, str] = field(default_factory=dict[str, str])  # what is in no object yet, a character for each byte
     moved: Transfer = field(default_factory=Transfer)
     exited: bool = False  # exit.json is there
+    full: bool = False  # the store has no room for what the machine has to send; it waits
     format: int = FORMAT
 
 
@@ -188,6 +192,7 @@ class Manifest:
 
     outputs: list[Output]
     outside: list[str]  # files that the job wrote or changed outside its own folder; they stay behind
+    gone: list[str] = field(default_factory=list[str])  # outputs that the journal tells of and the job took away again
     format: int = FORMAT
 
 

@@ -2,7 +2,8 @@
 
 CryoburstError                 printed as one line, exit code 2
  ├─ BadInput                   the user's job or command is wrong; nothing was rented
- │   └─ Refused                the pre-flight found what would fail or waste the job: one sentence each
+ │   ├─ Refused                the pre-flight found what would fail or waste the job: one sentence each
+ │   └─ NeedHere               a file has to be read at home, and a stub stands there for it
  ├─ NotThere                   a run, file or object that was asked for does not exist
  ├─ StoreError
  │   ├─ StoreUnavailable       may work later: unreachable, refused, slow
@@ -48,6 +49,15 @@ class Refused(BadInput):
     def __init__(self, sentences: Sequence[str], *, where: str) -> None:
         super().__init__("; ".join(sentences), where=where)
         self.sentences = tuple(f"{one_line(sentence)} ({where})" for sentence in sentences)
+
+
+class NeedHere(BadInput):
+    """A file of the project has to be read at home, and only a stub stands there for it. ``path`` names it."""
+
+    def __init__(self, path: str) -> None:
+        advice = f"bring it first: cryoburst project pull {path}"
+        super().__init__(f"{path} is a stub, and has to be read here", advice=advice)
+        self.path = path
 
 
 class NotThere(CryoburstError):

@@ -62,6 +62,7 @@ class Job:
     version: str = ""  # of the program that made the project, as far as the project says: "3.1"
     wishes: Wishes = field(default_factory=Wishes)
     restart: str = ""  # the file that --continue starts from; empty for a fresh job
+    made: frozenset[str] | None = None  # of its own folder, what it goes on from; None: whatever is there
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,17 @@ class Input:
     listed: bool = False
     stub: str = ""
     remote: str = ""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """How a job goes on from what its earlier attempts made."""
+
+    job: Job  # with the script that goes on; its inputs are those of that script
+    done: int  # in the program's own units; more is further
+    sentence: str  # where it goes on, for people: "after iteration 7"
+    settled: frozenset[str] = frozenset()  # outputs that stay as they are, though the program will write them again
+    void: frozenset[str] = frozenset()  # outputs of a step that is done again: should it not make them, they go
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from cryoburst.model.course import Course, Panel, Past
 from cryoburst.model.documents import Exit
-from cryoburst.model.job import Input, Job, Progress, Resources, Verdict
+from cryoburst.model.job import Input, Job, Progress, Resources, Resume, Verdict
 from cryoburst.model.store import UNFINISHED, Polled, Store, Stored
 
 __all__ = [
@@ -229,6 +229,14 @@ class Package(Protocol):
         """The pre-flight: what is wrong with the job's files and what it will take, from its ``inputs``, by reading
         lists and the headers of images only. An error in a finding is one that fails the job for certain. Writes
         nothing. 100,000 particles in 10,000 stacks take a few seconds at most on a local disk."""
+        ...
+
+    def resume(self, job: Job, made: frozenset[str]) -> Resume | None:
+        """How the job goes on on another machine after its own died; None when it has to begin anew.
+
+        ``made`` are paths, relative to the project, of files that its earlier attempts wrote and that are whole, at
+        home or as stubs; no other file of the job's folder may be counted on. Raises NeedHere.
+        """
         ...
 
     def held(self, name: str) -> bool:

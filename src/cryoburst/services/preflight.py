@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from cryoburst.agent import software
-from cryoburst.engine import perform
+from cryoburst.engine import earlier, perform
 from cryoburst.engine.perform import gigabytes
 from cryoburst.engine.world import World
 from cryoburst.model.errors import Refused
@@ -33,8 +33,11 @@ class Preflight:
 
 
 def examine(world: World, package: Package, job: Job, run: Run) -> Preflight:
-    """Look at a job and at the machines that it could have. Raises BadInput when an input is missing."""
-    inputs = package.inputs(job)
+    """Look at a job and at the machines that it could have. A list that is a stub here comes home to be read.
+
+    Raises BadInput when an input is missing, and the store's error when a list can't be brought.
+    """
+    inputs = earlier.reading(world, run, lambda: package.inputs(job))
     findings: list[Finding] = []
     series = Need(Resources(gpus=job.resources.gpus), job.software)
     try:
@@ -45,9 +48,13 @@ def examine(world: World, package: Package, job: Job, run: Run) -> Preflight:
         findings.append(Finding("error", "machine", _said(error)))
     if offers:
         findings += versions(world, job, run, offers[0])
-        job, said = package.fit(job, max(offer.cores for offer in offers))
-        findings += [Finding("info", "cores", said)] if said else []
-    examined = package.examine(job, inputs)
+        cores = max(offer.cores for offer in offers)
+        job, said = package.fit(job, cores)
+        if said:
+            findings.append(Finding("info", "cores", said))
+            run = replace(run, fitted_to=cores)
+    fitted = job
+    examined = earlier.reading(world, run, lambda: package.examine(fitted, inputs))
     run = replace(run, script=job.script, processes=job.resources.processes, threads=job.resources.threads)
     offer: Offer | None = None
     if offers:

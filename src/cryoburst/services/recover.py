@@ -5,12 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cryoburst.engine import stage_out
+from cryoburst.engine import earlier, stage_out
 from cryoburst.engine.observe import load_document
 from cryoburst.engine.reaper import machine_row
 from cryoburst.engine.world import World, closed_key, safe_name
 from cryoburst.model import documents
-from cryoburst.model.documents import Closed, Exit, Manifest, Request, Spec, Started, Stop
+from cryoburst.model.documents import Closed, Exit, Request, Spec, Started, Stop
 from cryoburst.model.errors import CryoburstError, ProviderError, StoreFull, StoreUnavailable
 from cryoburst.model.plugins import Store
 from cryoburst.model.run import Run
@@ -114,8 +114,9 @@ def _with_marks(world: World, store: Store, run: Run) -> Run:
             peak_memory_bytes=ended.peak_memory_bytes,
         )
     if run.state.final:
-        manifest = load_document(store, Manifest, run.prefix + "manifest.json")
-        outputs = manifest.outputs if manifest is not None else []
+        outputs = list(earlier.made(world, run, run.attempt).outputs.values())
+        if run.leave:
+            stage_out.know(world, run, outputs)  # a stub at home says what it stands for, and not where that is
         return replace(run, **stage_out.counted(run, outputs))
     stop = load_document(store, Stop, run.prefix + "stop.json")
     if stop is not None:

@@ -95,8 +95,10 @@ def fetch(world: World, number: int, only: Sequence[str] = ()) -> int:
     if not Path(run.project).is_dir():
         raise NotThere("the project is not there", where=run.project)
     (Path(run.project) / run.job).mkdir(parents=True, exist_ok=True)
-    spec = stage_out.read_spec(world, run)
     ended = load_document(world.store(run), Exit, run.prefix + "exit.json")
+    heartbeat = load_document(world.store(run), Heartbeat, run.prefix + "heartbeat.json")
+    if ended is None and heartbeat is None and run.attempt == 1:
+        raise NotThere(f"the store has no outputs of run {number}")
 
     unmatched = dict.fromkeys(only)
 
@@ -107,14 +109,14 @@ def fetch(world: World, number: int, only: Sequence[str] = ()) -> int:
         return bool(matched) or not only or not leave.left(run, output)
 
     if ended is not None:
+        spec = stage_out.read_spec(world, run)
         changes, _ = stage_out.fetch(world, replace(run, batches_home=0), spec, ended, wanted)
         counted = {name: changes[name] for name in _COUNTS if name in changes}
     else:
-        heartbeat = load_document(world.store(run), Heartbeat, run.prefix + "heartbeat.json")
-        if heartbeat is None:
-            raise NotThere(f"the store has no outputs of run {number}")
-        stage_out.sync(world, replace(run, batches_home=0), spec, heartbeat, wanted)
-        counted = dict[str, object](stage_out.count_left(world, run, heartbeat.batches))
+        if heartbeat is not None:
+            spec = stage_out.read_spec(world, run)
+            stage_out.sync(world, replace(run, batches_home=0), spec, heartbeat, wanted)
+        counted = dict[str, object](stage_out.gather(world, run, wanted))
     count = ((world.ledger.change(run, counted) if counted else None) or run).files_out
     if unmatched:
         raise NotThere(

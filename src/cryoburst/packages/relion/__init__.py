@@ -10,12 +10,12 @@ from typing import ClassVar
 from cryoburst.model.course import Course, Panel, Past
 from cryoburst.model.documents import Exit
 from cryoburst.model.errors import BadInput
-from cryoburst.model.job import Input, Job, Progress, Verdict
+from cryoburst.model.job import Input, Job, Progress, Resume, Verdict
 from cryoburst.model.plugins import Examined
-from cryoburst.packages.relion import closure, course, fit, markers, panels, past
+from cryoburst.packages.relion import closure, course, fit, markers, panels, past, resume
 from cryoburst.packages.relion import progress as progress_
 from cryoburst.packages.relion.project import locate, read_job_star
-from cryoburst.packages.relion.script import from_note, has_header, read_script
+from cryoburst.packages.relion.script import from_note, has_header, read_script, value
 
 SUBMIT = "run_submit.script"
 
@@ -69,7 +69,7 @@ class Relion:
             software={"relion": told.version.split(".")[0]},
             version=told.version,
             wishes=script.wishes,
-            restart=next((_value(words, "--continue") for words in commands if _value(words, "--continue")), ""),
+            restart=next((v for words in commands if (v := value(words, "--continue"))), ""),
         )
 
     def inputs(self, job: Job) -> list[Input]:
@@ -85,6 +85,10 @@ class Relion:
         from cryoburst.packages.relion.preflight import examine
 
         return examine(job, inputs)
+
+    def resume(self, job: Job, made: frozenset[str]) -> Resume | None:
+        """How a job goes on after its machine died: after its last whole iteration, or with what is missing only."""
+        return resume.resume(job, made)
 
     def held(self, name: str) -> bool:
         """Whether this file of the job folder is a marker: it comes home last, or is written by ``mark``."""
@@ -125,8 +129,3 @@ class Relion:
     def abort_wanted(self, project: Path, folder: str) -> bool:
         """Whether the user asked for the end of this job in the program's own window."""
         return markers.abort_wanted(project, folder)
-
-
-def _value(words: tuple[str, ...], option: str) -> str:
-    after = words[words.index(option) + 1 : words.index(option) + 2] if option in words else ()
-    return after[0] if after and not after[0].startswith("--") else ""  # Import's --continue has no value

@@ -118,6 +118,7 @@ def image(word: str) -> str:
 
 def inputs(job: Job) -> list[Input]:
     """Everything the job reads, in the order of the paths. Raises BadInput."""
+    from cryoburst.packages.relion import unfinished
     from cryoburst.packages.relion.rules import RULES
 
     files = Files(job.project, job.folder)
@@ -127,8 +128,11 @@ def inputs(job: Job) -> list[Input]:
         known = program(words[0])
         if known is None:
             own_program(line)
-        rule: Callable[[Line], None] = RULES[known.rule if known else "generic"]
+        name = known.rule if known else "generic"
+        rule: Callable[[Line], None] = RULES[name]
         rule(line)
+        if name in unfinished.KINDS and line.has(unfinished.OPTION):
+            unfinished.go_on(line, unfinished.KINDS[name], job.made)
         if rule is not RULES["import"]:
             rest(line)
     return files.finish()

@@ -11,7 +11,7 @@ import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryoburst.model.errors import BadInput
+from cryoburst.model.errors import BadInput, NeedHere
 from cryoburst.model.job import Input
 from cryoburst.model.stub import is_remote, parse_stub
 from cryoburst.packages.relion import images
@@ -30,8 +30,11 @@ class Files:
     missing: dict[str, str] = field(default_factory=dict[str, str])  # path: what names it
     later: bool = False  # past the first program: what is missing in the own folder will be written by then
 
-    def add(self, word: str, by: str, listed: bool = False) -> str:
-        """Take a file that ``by`` names; returns its path. A missing one is remembered for ``finish``."""
+    def add(self, word: str, by: str, listed: bool = False, follow: bool = True) -> str:
+        """Take a file that ``by`` names; returns its path. A missing one is remembered for ``finish``.
+
+        A STAR file whose names are to be followed has to be here.
+        """
         path = relative(word, self.project, by)
         known = self.found.get(path)
         if known is not None and (listed or not known.listed):
@@ -42,7 +45,7 @@ class Files:
         except FileNotFoundError:
             if (elsewhere := stands_for(self.project / path, path, listed)) is not None:
                 self.found[path] = elsewhere
-                if path.endswith(".star") and not listed:
+                if path.endswith(".star") and follow and not listed:
                     self.need_here(path)
             elif not (self.later and path.startswith(self.own)):
                 self.missing.setdefault(path, by)
@@ -67,11 +70,10 @@ class Files:
             return False
 
     def need_here(self, path: str) -> None:
-        """Raises BadInput when the content of an input, which has to be read here, is elsewhere."""
+        """Raises BadInput (NeedHere for a stub) when the content of an input, which has to be read here, is not."""
         found = self.found.get(path)
         if found is not None and found.stub:
-            advice = f"bring it first: cryoburst project pull {path}"
-            raise BadInput(f"{path} is a stub, and has to be read here", advice=advice)
+            raise NeedHere(path)
         if found is not None and found.remote:
             raise BadInput(f"{path} is a link to a bucket, and has to be read here", where=found.remote)
 

@@ -8,7 +8,9 @@ from cryoburst.model.errors import BadInput
 from cryoburst.model.job import Job, Progress
 from cryoburst.packages.relion.star import summary
 
-ITERATION = re.compile(r"(?:Expectation|Gradient optimisation) iteration\s+(\d+)(?:\s+of\s+(\d+))?")
+ITERATION = re.compile(
+    r"(?:Expectation|Gradient optimisation|Stochastic Gradient Descent) iteration\s+(\d+)(?:\s+of\s+(\d+))?"
+)
 BAR = re.compile(r"[\d.]+/\s*(?:[\d.]+|\?{3})\s+(?:sec|min|hrs)\s*(\.*)")
 # RELION's bar in these jobs counts micrographs
 PER_MICROGRAPH = ("relion.motioncorr", "relion.ctffind", "relion.autopick", "relion.extract")

@@ -173,6 +173,8 @@ def optimiser(line: Line, path: str, images: bool = True) -> None:
     """An optimiser names model (two of them with half sets), data and sampling; the model names the maps."""
     line.follow(path, "rlnExperimentalDataStarFile", "rlnOrientSamplingStarFile")
     line.follow(path, "rlnSolventMaskName", "rlnSolventMask2Name", "rlnLowpassMask", required=False)
+    for bodies in line.follow(path, "rlnBodyStarFile", required=False):  # of a MultiBody job
+        line.follow(bodies, "rlnBodyMaskName", "rlnBodyReferenceName", required=False)
     for model in line.follow(path, "rlnModelStarFile", "rlnModelStarFile2", required=False):
         model_maps(line, model)
     if images:

@@ -5,6 +5,7 @@ The script is never run here and no shell sees any part of it. Header lines star
 
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -174,7 +175,7 @@ def _wishes(header: dict[str, str], name: str) -> Wishes:
 
 
 def understand(text: str, name: str, folder: str, label: str) -> Script:
-    """The program lines and resources of a script's text."""
+    """The program lines and resources of a script's text. Raises BadInput for what can't be known."""
     script = Script(text)
     variables: dict[str, list[str]] = {}
     processes = threads = 1
@@ -256,6 +257,12 @@ def _without_mpirun(words: list[str], globs: set[int]) -> tuple[list[str], set[i
     if at is None:  # an external program: only -n N is understood
         at = 3 if len(words) > 3 and words[1] in ("-n", "-np") else 1
     return words[at:], {g - at for g in globs}
+
+
+def value(words: Sequence[str], option: str) -> str:
+    """The value of an option, the first as in RELION; empty when it is absent or has none (Import's --continue)."""
+    at = words.index(option) + 1 if option in words else len(words)
+    return words[at] if at < len(words) and not words[at].startswith("--") else ""
 
 
 def _number(words: list[str] | tuple[str, ...], option: str) -> int:

@@ -1,0 +1,139 @@
+"""Jobs that take one micrograph after the other, and go on with those that are missing: ``--only_do_unfinished``.
+
+RELION looks at the job's folder: a micrograph whose files are there is not done again, and joins the results as ever.
+Which files those are, and of which it reads the content, was seen with strace on 3.1.3 (docs/relion.md); the images
+need only be there. A micrograph counts as done only with all files that others have, so that none of its plots is lost.
+"""
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cryoburst.model.stub import parse_stub
+from cryoburst.packages.relion.closure import Line
+from cryoburst.packages.relion.rules import pipeline_name
+
+OPTION = "only_do_unfinished"
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One program. Ends of names follow the name of the micrograph without its last suffix."""
+
+    folder: str  # the option that names the folder of its outputs
+    label: str  # the column of --i with what it takes one after the other
+    ends: tuple[str, ...]  # a micrograph is done with a file of each of these ends; "|" stands between alternatives
+    read: tuple[str, ...]  # ends of the outputs whose content is read when the results are joined
+    unread: tuple[str, ...] = ()  # of those, ends of some that are not
+    optional: tuple[tuple[str, str], ...] = ()  # (option, another end that it needs with it)
+    opens_done: bool = False  # whether it opens the inputs of micrographs that are done
+    opens_first: bool = False  # whether it looks into the first micrograph
+
+
+KINDS = {
+    "motioncorr": Kind(
+        "o",
+        "rlnMicrographMovieName",
+        (".mrc", ".star"),
+        (".star", ".eps"),
+        optional=(("grouping_for_ps", "_PS.mrc"), ("save_noDW", "_noDW.mrc")),
+    ),
+    "ctffind": Kind(
+        "o", "rlnMicrographName", (".ctf", "_ctffind4.log|_ctffind3.log|_gctf.log"), (".log", ".txt"), ("_avrot.txt",)
+    ),
+    "autopick": Kind("odir", "rlnMicrographName", (".star",), (".star",)),
+    "extract": Kind("part_dir", "rlnMicrographName", ("_extract.star", ".mrcs"), (".star",), opens_first=True),
+    "ctf_refine": Kind("o", "rlnMicrographName", (), (".star", ".eps", ".mrc"), opens_done=True),
+    "motion_refine": Kind(
+        "o",
+        "rlnMicrographName",
+        ("_tracks.star", "_shiny.star", "_shiny.mrcs", "_FCC_cc.mrc", "_FCC_w0.mrc", "_FCC_w1.mrc"),
+        (".star", ".eps", ".mrc"),
+        opens_done=True,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Done:
+    """What is done: the micrographs as the list names them, in its order, each with its outputs."""
+
+    outputs: dict[str, list[str]]
+    first: str = ""  # of the list
+
+
+def done(line: Line, kind: Kind, paths: Iterable[str]) -> Done:
+    """Which micrographs are done, given the outputs that may be counted on. Raises BadInput."""
+    source = line.get("i")
+    folder = line.get(kind.folder).rstrip("/") + "/"
+    if not source.endswith(".star") or source not in line.files.found:
+        return Done({})
+    names = line.summary(source, (kind.label,)).values.get(kind.label, [])
+    stems = {pipeline_name(name).rpartition(".")[0]: name for name in names}
+    ends: dict[str, dict[str, str]] = {}  # micrograph -> the end of each of its outputs -> its path
+    for path in sorted(paths):
+        if path.startswith(folder) and (found := _split(path.removeprefix(folder), stems)):
+            ends.setdefault(stems[found[0]], {})[found[1]] = path
+    all_ends = {end for each in ends.values() for end in each}
+    wanted = [*kind.ends, *(end for option, end in kind.optional if line.has(option))]
+    whole = {
+        name: list(ends[name].values())
+        for name in names
+        if name in ends
+        and all_ends == set(ends[name])
+        and all(any(e.endswith(w) for e in all_ends for w in each.split("|")) for each in wanted)
+    }
+    return Done(whole, names[0] if names else "")
+
+
+def _split(name: str, stems: dict[str, str]) -> tuple[str, str] | None:
+    """The micrograph's part of an output's name, and its end."""
+    at = len(name)
+    least = name.rfind("/") + 1
+    while at > least:
+        at -= 1
+        if name[at] in "._" and name[:at] in stems:
+            return name[:at], name[at:]
+    return None
+
+
+def go_on(line: Line, kind: Kind, made: frozenset[str] | None) -> None:
+    """Add what is done as inputs, and take the content of what it was done from out of them. Raises BadInput."""
+    files = line.files
+    found = done(line, kind, at_home(files.project, files.own) if made is None else made)
+    for name, outputs in found.outputs.items():
+        for path in outputs:
+            if not _is_link(files.project / path):
+                read = path.endswith(kind.read) and not path.endswith(kind.unread)
+                files.add(path, line.by(OPTION), listed=not read, follow=False)
+        if kind.opens_done:
+            continue
+        stem = name.rpartition(".")[0]
+        looked_into = name if kind.opens_first and name == found.first else ""
+        for path in (name, f"{stem}_PS.mrc", f"{stem}_noDW.mrc", *_coordinates(line, name)):
+            if path != looked_into and (each := files.found.get(path)) is not None and not each.remote:
+                files.found[path] = replace(each, listed=True, stub="")
+
+
+def _coordinates(line: Line, micrograph: str) -> list[str]:
+    """The picks of a micrograph in 3.1."""
+    folder, suffix = line.get("coord_dir"), line.get("coord_suffix")
+    return [folder + pipeline_name(micrograph).rpartition(".")[0] + suffix] if folder and suffix else []
+
+
+def at_home(project: Path, folder: str) -> frozenset[str]:
+    """All files of a job's folder, stubs included."""
+    return frozenset(
+        os.path.relpath(os.path.join(top, name), project)  # noqa: PTH118 - a job may have a hundred thousand
+        for top, _, names in os.walk(project / folder)
+        for name in names
+    )
+
+
+def _is_link(path: Path) -> bool:
+    """Whether it is a link that the program made, and no stub."""
+    try:
+        return parse_stub(os.readlink(path)) is None  # noqa: PTH115 - a Path would make one slash of two
+    except OSError:
+        return False
