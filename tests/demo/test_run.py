@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from cryoburst.demo import run as driver
+from cryoburst.demo.facts import class_range, density_threshold
+from cryoburst.demo.pipelines import PIPELINES, Pipeline, to_classes, to_map
 from cryoburst.demo.project import JobFailed, Project
-from cryoburst.demo.run import Record, demo, density_threshold, load
-from cryoburst.demo.steps import STEPS, Step
+from cryoburst.demo.run import Record, demo, load
+from cryoburst.demo.steps import Step
 from cryoburst.model.errors import BadInput
+from tests.demo.tiny import TINY
 
 PIPELINER = """#!{python}
 import os, pathlib, sys, time
@@ -40,6 +42,8 @@ elif words[0] == "--RunJobs":
         time.sleep(30)
     else:
         (folder / "RELION_JOB_EXIT_SUCCESS").touch()
+elif words[0] == "--check_job_completion" and os.environ.get("STAND_IN") != "blind":
+    pipeline.write_text(pipeline.read_text().replace(" None 1 0", " None 1 2"))
 """
 
 
@@ -51,8 +55,10 @@ def relion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     program.write_text(PIPELINER.format(python=sys.executable))
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", f"{program.parent}{os.pathsep}{os.environ['PATH']}")
-    small = replace(driver.DATA, micrographs=1, particles=1, size=256, frames=3, dose=12.0, pixel_size=6.0)
-    monkeypatch.setattr(driver, "DATA", replace(small, dose=4.0))
+    data = replace(TINY.data, micrographs=1, particles=1, size=256, frames=3, dose=4.0, pixel_size=6.0)
+    scale = replace(TINY, data=data)
+    monkeypatch.setitem(PIPELINES, "classes", Pipeline(scale, to_classes(scale), ""))
+    monkeypatch.setitem(PIPELINES, "map", Pipeline(scale, to_map(scale), ""))
     return tmp_path
 
 
@@ -66,7 +72,7 @@ def go(folder: Path, **options: object) -> Record:
 @pytest.mark.slow
 def test_jobs_run_in_order_and_a_second_call_runs_none(relion: Path) -> None:
     record = go(relion / "demo")
-    short = [step for step in STEPS if not step.full]
+    short = PIPELINES["classes"].steps
     assert list(record.jobs) == [step.name for step in short]
     assert list(record.jobs.values())[:2] == ["Import/job001/", "MotionCorr/job002/"]
     calls = (relion / "demo/calls.txt").read_text()
@@ -77,7 +83,8 @@ def test_jobs_run_in_order_and_a_second_call_runs_none(relion: Path) -> None:
     assert go(relion / "demo", said=said) == record
     assert "going on" in said[0]
     assert said[-1] == "Class2D/job006/ is there already"
-    assert (relion / "demo/calls.txt").read_text() == calls
+    new = (relion / "demo/calls.txt").read_text().removeprefix(calls)
+    assert new == "['--check_job_completion']\n"
 
 
 @pytest.mark.slow
@@ -151,7 +158,7 @@ def test_job_types_unknown_to_the_pipeliner_go_by_number(relion: Path) -> None:
     project = Project(relion / "p", {})
     (relion / "p").mkdir()
     project.make()
-    assert project.add(Step("mask", "MaskCreate", number=12), {"fn_in": "x.mrc"}) == "MaskCreate/job001/"
+    assert project.add(Step("mask", "MaskCreate"), {"fn_in": "x.mrc"}) == "MaskCreate/job001/"
     assert "--addJobFromStar" in (relion / "p/calls.txt").read_text()
     assert not list((relion / "p").glob(".mask*"))
 
@@ -176,3 +183,32 @@ def test_threshold_encloses_the_volume(tmp_path: Path) -> None:
     volume = float(ball.sum()) * 125
     # Half the density marks the edge of a ball, whatever its blur.
     assert density_threshold(tmp_path / "ball.mrc", volume) == pytest.approx(0.5, abs=0.1)
+
+
+def test_select_keeps_the_shortest_range_of_classes_with_most_particles(tmp_path: Path) -> None:
+    def classes(*numbers: int) -> Path:
+        rows = "".join(f"{number}\n" for number in numbers)
+        (tmp_path / "data.star").write_text(f"\ndata_particles\n\nloop_\n_rlnClassNumber #1\n{rows}\n")
+        return tmp_path / "data.star"
+
+    assert class_range(classes(1, 2, 2, 2, 2, 3), 0.6) == (2, 2)
+    assert class_range(classes(1, 2, 2, 2, 2, 3), 0.8) == (1, 2)
+    assert class_range(classes(1, 1, 5, 5), 0.9) == (1, 5)
+    assert class_range(classes(3), 1.0) == (3, 3)
+
+
+@pytest.mark.slow
+def test_another_pipeline_in_the_same_folder_is_refused_unless_it_goes_on_with_it(relion: Path) -> None:
+    go(relion / "demo")
+    with pytest.raises(BadInput, match="pipeline is classes, not common"):
+        go(relion / "demo", pipeline="common")
+    record = load(relion / "demo")
+    assert record is not None
+    assert record.pipeline == "classes"
+
+
+@pytest.mark.slow
+def test_a_job_that_relion_does_not_list_as_finished_is_an_error(relion: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STAND_IN", "blind")
+    with pytest.raises(JobFailed, match="RELION does not list Import/job001/ as finished"):
+        go(relion / "demo")

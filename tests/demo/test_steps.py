@@ -1,32 +1,46 @@
-"""The table of the demo's jobs."""
+"""The tables of the demo's jobs."""
 
 import re
 
 import pytest
 
+from cryoburst.demo.pipelines import PIPELINES, Pipeline
 from cryoburst.demo.run import fill
-from cryoburst.demo.steps import BOX, DATA, DIAMETER, SMALL, STEPS, Step
+from cryoburst.demo.steps import DIAMETER, FACTS
 from cryoburst.simulate.specimen import BOX as SPECIMEN
 
-
-@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.name)
-def test_a_step_names_earlier_steps_only(step: Step) -> None:
-    earlier = {before.name for before in STEPS[: STEPS.index(step)]} | {"threshold"}
-    for value in step.options.values():
-        assert set(re.findall(r"{(\w+)}", value)) <= earlier
-        assert ";" not in value
-        assert "==" not in value
+every_pipeline = pytest.mark.parametrize("pipeline", PIPELINES.values(), ids=PIPELINES)
 
 
-def test_short_demo_comes_first_and_stands_alone() -> None:
-    full = [step.full for step in STEPS]
-    assert full == sorted(full)
-    assert STEPS[full.index(True) - 1].kind == "Class2D"
+@every_pipeline
+def test_a_step_names_earlier_steps_only(pipeline: Pipeline) -> None:
+    earlier = set(FACTS)
+    for step in pipeline.steps:
+        for value in step.options.values():
+            assert set(re.findall(r"{(\w+)}", value)) <= earlier, step.name
+            assert ";" not in value
+            assert "==" not in value
+        assert step.name not in earlier
+        earlier.add(step.name)
+
+
+def test_the_short_demo_is_the_beginning_of_the_full_one() -> None:
+    short, full = PIPELINES["classes"], PIPELINES["map"]
+    assert full.steps[: len(short.steps)] == short.steps
+    assert short.steps[-1].kind == "Class2D"
+
+
+def test_the_advanced_pipeline_has_every_type_of_job_that_needs_no_window() -> None:
+    kinds = (
+        "Import MotionCorr CtfFind AutoPick Extract Class2D Select InitialModel Class3D Refine3D MaskCreate PostProcess "
+        "CtfRefine Polish LocalRes JoinStar Subtract MultiBody External"
+    )
+    assert {step.kind for step in PIPELINES["advanced"].steps} == set(kinds.split())
 
 
 def test_options_are_filled_in() -> None:
     known = {"extract": "Extract/job005/", "initial": "InitialModel/job007/"}
-    refine = next(step for step in STEPS if step.name == "refine")
+    refine = next(step for step in PIPELINES["map"].steps if step.name == "refine")
     filled = fill(refine.options, known)
     assert filled["fn_img"] == "Extract/job005/particles.star"
     assert filled["fn_ref"].startswith("InitialModel/job007/run_it")
@@ -37,13 +51,17 @@ def test_an_unknown_step_is_an_error() -> None:
         fill({"fn_img": "{nothing}x"}, {})
 
 
-def test_last_iteration_of_the_initial_model_is_the_reference() -> None:
-    initial, refine = (next(step for step in STEPS if step.name == name) for name in ("initial", "refine"))
-    last = sum(int(initial.options[f"sgd_{phase}_iter"]) for phase in ("ini", "inbetween", "fin"))
-    assert f"run_it{last:03d}_class001.mrc" in refine.options["fn_ref"]
+@every_pipeline
+def test_last_iteration_of_the_initial_model_is_the_reference(pipeline: Pipeline) -> None:
+    references = [step.options.get("fn_ref", "") for step in pipeline.steps]
+    after = [name for name in references if name.startswith("{initial}")]
+    assert after == [f"{{initial}}run_it{sum(pipeline.scale.initial):03d}_class001.mrc"] * len(after)
+    assert after or pipeline.steps[-1].kind == "Class2D"
 
 
-def test_boxes_hold_the_specimen() -> None:
-    assert BOX % 2 == SMALL % 2 == 0
-    assert BOX * DATA.pixel_size > DIAMETER
-    assert BOX * DATA.pixel_size >= SPECIMEN
+@every_pipeline
+def test_boxes_hold_the_specimen(pipeline: Pipeline) -> None:
+    scale = pipeline.scale
+    assert scale.box % 2 == scale.small % 2 == 0
+    assert scale.box * scale.data.pixel_size > DIAMETER
+    assert scale.box * scale.data.pixel_size >= SPECIMEN

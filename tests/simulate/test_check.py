@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from cryoburst.model.errors import BadInput
 from cryoburst.simulate.check import MIRROR, Comparison, common_rotation, compare, crossing
-from cryoburst.simulate.dataset import _table, _write_mrc
+from cryoburst.simulate.dataset import write_table, write_mrc
 from cryoburst.simulate.specimen import load, potential
 
 
@@ -47,7 +47,7 @@ def project(folder: Path, mirrored: bool) -> Path:
     random = np.random.default_rng(3)
     (folder / "truth").mkdir(parents=True)
     volume = potential(load(), 6.0)
-    _write_mrc(folder / "truth/map.mrc", volume, 6.0)
+    write_mrc(folder / "truth/map.mrc", volume, 6.0)
     true = Rotation.random(40, rng=random).as_matrix()
     turn = Rotation.random(rng=random).as_matrix()
     refined = (MIRROR @ true @ MIRROR if mirrored else true) @ turn
@@ -57,11 +57,11 @@ def project(folder: Path, mirrored: bool) -> Path:
     z, y, x = np.meshgrid(axis, axis, axis, indexing="ij")
     place = into @ np.stack([x.ravel() - 5.0, y.ravel() + 3.0, z.ravel()]) / 6.0 + len(volume) // 2
     mine = map_coordinates(volume, place[::-1], order=3).reshape(x.shape).astype(np.float32)
-    _write_mrc(folder / "refined.mrc", mine, voxel)
+    write_mrc(folder / "refined.mrc", mine, voxel)
     labels = ["MicrographName", "CoordinateX", "CoordinateY", "AngleRot", "AngleTilt", "AnglePsi"]
     for name, matrices in (("truth/particles.star", true), ("run_data.star", refined)):
         rows = [("mic_001.mrc", 100.0 * i, 50.0, *map(float, angles)) for i, angles in enumerate(euler(matrices))]
-        _table(folder / name, "particles", labels, rows)
+        write_table(folder / name, "particles", labels, rows)
     return folder
 
 

@@ -6,13 +6,24 @@ from pathlib import Path
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    from cryoburst.demo.pipelines import PIPELINES
+
     parser.description = (
         "Simulates movies of ribosomes, makes a RELION project of them, and sends its jobs (Import to Class2D) through "
         "cryoburst, as RELION's window would. Needs RELION and about 5 minutes on two cores; called again with "
         "the same folder, it goes on where it stopped."
     )
     parser.add_argument("folder", type=Path, metavar="DIR", help="where to work; new, empty, or an earlier demo's")
-    parser.add_argument("--full", action="store_true", help="go on to a 3D map and check it against the truth")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "--pipeline",
+        choices=list(PIPELINES),
+        default="classes",
+        help="; ".join(f"{name}: {each.about}" for name, each in PIPELINES.items()),
+    )
+    which.add_argument(
+        "--full", action="store_const", const="map", dest="pipeline", help="the same as --pipeline map"
+    )
     parser.add_argument("--seed", type=int, help="another seed, another data set (1)")
 
 
@@ -25,7 +36,7 @@ def run(options: argparse.Namespace) -> int:
         print(line, flush=True)
 
     folder = options.folder.absolute()
-    record = demo(folder, full=options.full, seed=options.seed, say=say)
+    record = demo(folder, pipeline=options.pipeline, seed=options.seed, say=say)
     pictures = draw(folder, record, say)
     show(runs(folder), list(record.jobs.values()))
     say(f"{len(pictures)} pictures are in {pictures[0].parent}; open the project with: cd {folder} && relion")

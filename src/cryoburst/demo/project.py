@@ -16,7 +16,8 @@ from cryoburst.packages.relion.star import block
 from .steps import Step
 
 EMPTY = "\ndata_pipeline_general\n\n_rlnPipeLineJobCounter                       1\n \n"
-# relion_pipeliner 3.1 does not know some job types by name; a job.star with nothing but the number will do.
+# relion_pipeliner 3.1 does not know these job types by name; a job.star with nothing but the number will do.
+NUMBERS = {"MaskCreate": 12, "MultiBody": 19, "Polish": 20, "CtfRefine": 21}
 BARE_JOB = """
 data_job
 
@@ -56,11 +57,12 @@ class Project:
         """Add a job to the project, not started; return its folder, for example 'Import/job001/'."""
         text = ";".join(f"{name} == {value}" for name, value in {**options, "do_queue": "Yes"}.items())
         before = self.jobs()
-        if step.number is None:
+        number = NUMBERS.get(step.kind)
+        if number is None:
             self._call("--addJob", step.kind, "--addJobOptions", text)
         else:
             bare = self.folder / f".{step.name}_job.star"
-            bare.write_text(BARE_JOB.format(number=step.number))
+            bare.write_text(BARE_JOB.format(number=number))
             self._call("--addJobFromStar", bare.name, "--addJobOptions", text)
             bare.unlink()
         new = [job for job in self.jobs() if job not in before]
@@ -93,9 +95,13 @@ class Project:
             sleep(1)
         else:
             raise JobFailed(f"{job} did not end within {limit} s", advice=f"read {job}run.err in {self.folder}")
-        self._call("--check_job_completion")
+        self.look()
         if not self.succeeded(job):
             raise JobFailed(f"{job} did not succeed", where=str(self.folder), advice=self._last_words(job))
+
+    def look(self) -> None:
+        """Have RELION look at the markers of its jobs, as its window does."""
+        self._call("--check_job_completion")
 
     def succeeded(self, job: str) -> bool:
         """Whether the job's success marker is there."""
@@ -103,8 +109,15 @@ class Project:
 
     def jobs(self) -> list[str]:
         """Folders of all jobs in the pipeline, in its order."""
+        return list(self.statuses())
+
+    def statuses(self) -> dict[str, int]:
+        """What RELION's pipeline says of each job: 0 running, 1 scheduled, 2 success, 3 failure, 4 aborted."""
         processes = block(self.folder / "default_pipeline.star", "default_pipeline.star", "pipeline_processes")
-        return [] if processes is None else processes.column("rlnPipeLineProcessName")
+        if processes is None:
+            return {}
+        told = processes.column("rlnPipeLineProcessStatus")
+        return dict(zip(processes.column("rlnPipeLineProcessName"), map(int, told), strict=True))
 
     def _call(self, *words: str, limit: int = 60) -> None:
         """Call relion_pipeliner in the project; its output goes to .demo.log."""

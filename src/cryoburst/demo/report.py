@@ -8,9 +8,9 @@ from pathlib import Path
 from cryoburst.model.course import FscPanel, Montage, Panel
 from cryoburst.model.errors import BadInput
 
+from .pipelines import PIPELINES
 from .queue import program
 from .run import Record
-from .steps import DATA
 
 PICTURES = "pictures"
 DIAMETER = 280.0  # Å of the circles around picks
@@ -75,17 +75,36 @@ def show(rows: Sequence[Mapping[str, object]], jobs: Sequence[str]) -> None:
 
 def draw(folder: Path, record: Record, say: Callable[[str], None]) -> list[Path]:
     """Draw a picture of every finished step into DIR/pictures, and say what the truth says; return the PNGs' paths."""
-    import numpy as np
+    from cryoburst.pictures import classes, paper
 
-    from cryoburst.packages.relion import Relion, panels
-    from cryoburst.pictures import classes, ctf, drift, fsc, paper, picks
-    from cryoburst.simulate.check import columns, compare, numbers
-
-    def panels_of(step: str) -> "list[Panel]":
-        return Relion().panels(Relion().read_job(job[step], folder), 0.0)
-
+    pixel_size = PIPELINES[record.pipeline].scale.data.pixel_size
     job = {name: folder / place for name, place in record.jobs.items()}
-    truth, pictures = folder / "truth", folder / PICTURES
+    drawn = _micrograph(folder, job, pixel_size, say) if "motion" in job else {}
+    drawn["classes"] = classes.draw(next(p for p in _panels(folder, job["classes"]) if isinstance(p, Montage)))
+    if "post" in job:
+        drawn["fsc"] = _map(folder, job["refine"], job["post"], pixel_size, say)
+    if "post_polished" in job:
+        say("after CtfRefine and Polish:")
+        drawn["fsc_polished"] = _map(folder, job["refine_polished"], job["post_polished"], pixel_size, say)
+    return [paper.save(figure, folder / PICTURES / f"{name}.png") for name, figure in drawn.items()]
+
+
+def _panels(folder: Path, job: Path) -> "list[Panel]":
+    """What RELION's job has to show."""
+    from cryoburst.packages.relion import Relion
+
+    return Relion().panels(Relion().read_job(job, folder), 0.0)
+
+
+def _micrograph(
+    folder: Path, job: Mapping[str, Path], pixel_size: float, say: Callable[[str], None]
+) -> "dict[str, Figure]":
+    """Pictures of one micrograph's drift, Thon rings and picks; and how far the defocus is off."""
+    from cryoburst.packages.relion import panels
+    from cryoburst.pictures import ctf, drift, picks
+    from cryoburst.simulate.check import columns, numbers
+
+    truth = folder / "truth"
     names = [Path(name).stem for name in columns(truth / "micrographs.star", "micrographs", "MicrographName")[0]]
     shown = SHOWN if SHOWN in names else names[0]
     values = numbers(truth / "micrographs.star", "micrographs", "DefocusU DefocusV DefocusAngle")
@@ -94,21 +113,26 @@ def draw(folder: Path, record: Record, say: Callable[[str], None]) -> list[Path]
     mine = [Path(name).stem == shown for name in columns(truth / "drift.star", "drift", "MicrographName")[0]]
     movies, found = job["motion"] / "Movies", job["pick"] / "Movies" / f"{shown}_autopick.star"
     fit = panels.ctf_fit(job["ctf"] / "Movies" / f"{shown}_PS.ctf")
-    drawn = {
-        "drift": drift.draw(panels.drift(movies / f"{shown}.star"), -drifts[:, mine] * DATA.pixel_size),
+    say(_defocus(job["ctf"] / "micrographs_ctf.star", truth / "micrographs.star"))
+    return {
+        "drift": drift.draw(panels.drift(movies / f"{shown}.star"), -drifts[:, mine] * pixel_size),
         "ctf": ctf.draw(fit, (u, v, azimuth)),
         "micrograph": picks.draw(panels.picks(found, movies / f"{shown}.mrc", DIAMETER)),
-        "classes": classes.draw(next(p for p in panels_of("classes") if isinstance(p, Montage))),
     }
-    say(_defocus(job["ctf"] / "micrographs_ctf.star", truth / "micrographs.star"))
-    if "post" in job:
-        refined = job["refine"] / "run_data.star"
-        compared = compare(job["post"] / "postprocess.mrc", refined, truth, DATA.pixel_size)
-        curves = next(p for p in panels_of("post") if isinstance(p, FscPanel))
-        drawn["fsc"] = fsc.draw(curves, compared)
-        say(f"half maps: {curves.fsc.resolution or np.nan:.2f} Å at FSC = {fsc.GOLD}")
-        say(compared.sentence())
-    return [paper.save(figure, pictures / f"{name}.png") for name, figure in drawn.items()]
+
+
+def _map(folder: Path, refined: Path, post: Path, pixel_size: float, say: Callable[[str], None]) -> "Figure":
+    """The FSC curve of a refined map; its resolution, and its agreement with the truth. pixel_size: of the movies."""
+    import numpy as np
+
+    from cryoburst.pictures import fsc
+    from cryoburst.simulate.check import compare
+
+    compared = compare(post / "postprocess.mrc", refined / "run_data.star", folder / "truth", pixel_size)
+    curves = next(p for p in _panels(folder, post) if isinstance(p, FscPanel))
+    say(f"half maps: {curves.fsc.resolution or np.nan:.2f} Å at FSC = {fsc.GOLD}")
+    say(compared.sentence())
+    return fsc.draw(curves, compared)
 
 
 def _defocus(found: Path, truth: Path) -> str:

@@ -99,7 +99,7 @@ def _generator(seed: int, part: int) -> np.random.Generator:
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, part])))
 
 
-def _write_mrc(path: Path, data: NDArray[np.generic], pixel_size: float) -> None:
+def write_mrc(path: Path, data: NDArray[np.generic], pixel_size: float) -> None:
     """Write an MRC file with a fixed label: mrcfile's own holds the date, and equal data would not be equal bytes."""
     import mrcfile
 
@@ -114,8 +114,8 @@ def _write_mrc(path: Path, data: NDArray[np.generic], pixel_size: float) -> None
         header.label[0] = b"cryoburst simulate"
 
 
-def _table(path: Path, block: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Append one loop to a STAR file."""
+def write_table(path: Path, block: str, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Append one loop to a STAR file; columns without _rln."""
     lines = ["", f"data_{block}", "", "loop_"]
     lines += [f"_rln{column} #{number}" for number, column in enumerate(columns, 1)]
     for row in rows:
@@ -148,7 +148,7 @@ def _one(number: int, path: Path) -> Micrograph:
     assert _shared is not None
     settings = _shared.settings
     truth = make(settings.scene, _shared.projector, _shared.response, _generator(settings.seed, number))
-    _write_mrc(path, truth.frames, settings.pixel_size)
+    write_mrc(path, truth.frames, settings.pixel_size)
     return replace(truth, frames=truth.frames[:0])
 
 
@@ -196,8 +196,8 @@ def write(
     except OSError as error:
         raise BadInput(f"{folder} can't be made: {error.strerror}") from error
     say(f"simulating {_count(settings.micrographs, 'movie')}, {settings.bytes / 1e6:.0f} MB, in {folder}")
-    _write_mrc(movies / "gain.mrc", 1 / sensitivity(settings.size, _generator(settings.seed, 0)), settings.pixel_size)
-    _write_mrc(truth / "map.mrc", potential(load(), settings.pixel_size), settings.pixel_size)
+    write_mrc(movies / "gain.mrc", 1 / sensitivity(settings.size, _generator(settings.seed, 0)), settings.pixel_size)
+    write_mrc(truth / "map.mrc", potential(load(), settings.pixel_size), settings.pixel_size)
 
     names = [NAME.format(number) + ".mrcs" for number in range(1, settings.micrographs + 1)]
     cores = cores or len(os.sched_getaffinity(0))
@@ -223,21 +223,21 @@ def _write_truth(folder: Path, settings: Settings, made: dict[str, Micrograph]) 
         return defocus.u, defocus.v, defocus.azimuth
 
     for name in ("particles", "micrographs"):
-        _table(folder / f"{name}.star", "optics", optics.split(), [row])
+        write_table(folder / f"{name}.star", "optics", optics.split(), [row])
     columns = "MicrographName CoordinateX CoordinateY AngleRot AngleTilt AnglePsi DefocusU DefocusV DefocusAngle"
     particles = (
         (name, one.x, one.y, one.rot, one.tilt, one.psi, *angles(one.defocus), 1)
         for name, truth in made.items()
         for one in truth.particles
     )
-    _table(folder / "particles.star", "particles", [*columns.split(), "OpticsGroup"], particles)
+    write_table(folder / "particles.star", "particles", [*columns.split(), "OpticsGroup"], particles)
     columns = "MicrographName DefocusU DefocusV DefocusAngle OpticsGroup"
     micrographs = ((name, *angles(truth.defocus), 1) for name, truth in made.items())
-    _table(folder / "micrographs.star", "micrographs", columns.split(), micrographs)
+    write_table(folder / "micrographs.star", "micrographs", columns.split(), micrographs)
     columns = "MicrographName MicrographFrameNumber MicrographShiftX MicrographShiftY"
     drift = (
         (name, frame, float(-x), float(-y))
         for name, truth in made.items()
         for frame, (x, y) in enumerate(truth.drift, 1)
     )
-    _table(folder / "drift.star", "drift", columns.split(), drift)
+    write_table(folder / "drift.star", "drift", columns.split(), drift)

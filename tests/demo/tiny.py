@@ -1,0 +1,20 @@
+"""The demo's pipelines on next to nothing: every job of RELION does what it does, within seconds, and nothing is seen."""
+
+from cryoburst.demo.steps import Scale
+from cryoburst.simulate.dataset import Settings
+
+TINY = Scale(
+    Settings(micrographs=3, particles=12, size=512, frames=6),
+    box=112,
+    small=28,  # 12 Å per pixel
+    classes=2,
+    rounds_2d=2,
+    initial=(1, 1, 1),
+    subsets=(10, 10),
+    rounds_3d=2,
+    start=60,
+    sampling="30 degrees",
+    local="30 degrees",
+    first_sampling="30 degrees",
+    ctf_box=256,
+)
