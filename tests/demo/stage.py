@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from cryoburst.demo import run
 from cryoburst.demo.queue import queue_environment, relion_environment
 from cryoburst.demo.run import Record, demo
 
@@ -137,6 +136,3 @@ def content(path: Path) -> bytes:
     if path.suffix == ".eps":
         return re.sub(rb"%%CreationDate.*", b"", data)
     return data
-
-
-__all__ = ["Stage", "content", "differences", "files", "run"]

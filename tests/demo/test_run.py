@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.demo.tiny import TINY
 
 from cryoburst.demo.facts import class_range, density_threshold
 from cryoburst.demo.pipelines import PIPELINES, Pipeline, to_classes, to_map
@@ -15,7 +16,6 @@ from cryoburst.demo.project import JobFailed, Project
 from cryoburst.demo.run import Record, demo, load
 from cryoburst.demo.steps import Step
 from cryoburst.model.errors import BadInput
-from tests.demo.tiny import TINY
 
 PIPELINER = """#!{python}
 import os, pathlib, sys, time

@@ -32,8 +32,8 @@ def test_the_short_demo_is_the_beginning_of_the_full_one() -> None:
 
 def test_the_advanced_pipeline_has_every_type_of_job_that_needs_no_window() -> None:
     kinds = (
-        "Import MotionCorr CtfFind AutoPick Extract Class2D Select InitialModel Class3D Refine3D MaskCreate PostProcess "
-        "CtfRefine Polish LocalRes JoinStar Subtract MultiBody External"
+        "Import MotionCorr CtfFind AutoPick Extract Class2D Select InitialModel Class3D Refine3D MaskCreate "
+        "PostProcess CtfRefine Polish LocalRes JoinStar Subtract MultiBody External"
     )
     assert {step.kind for step in PIPELINES["advanced"].steps} == set(kinds.split())
 

@@ -1,4 +1,4 @@
-"""The demo's pipelines on next to nothing: every job of RELION does what it does, within seconds, and nothing is seen."""
+"""The demo's pipelines on next to nothing: every job does what it does, within seconds, and nothing can be seen."""
 
 from cryoburst.demo.steps import Scale
 from cryoburst.simulate.dataset import Settings
@@ -16,5 +16,6 @@ TINY = Scale(
     sampling="30 degrees",
     local="30 degrees",
     first_sampling="30 degrees",
+    first_finest=60,
     ctf_box=256,
 )

@@ -6,27 +6,16 @@ One test for each half of the pipeline, not one per job: with several workers ea
 from typing import Any
 
 import pytest
+from tests.demo.tiny import TINY
+
+from cryoburst.demo import pipelines
+from cryoburst.packages.relion.jobtypes import TYPES
 
 pytestmark = pytest.mark.slow
 
-DEMO = {"import", "motioncorr", "ctffind", "ctffind_micrographs", "autopick", "extract", "class2d"}
-REST = {
-    "class2d_continued",
-    "class3d",
-    "ctfrefine",
-    "import_other",
-    "initialmodel",
-    "joinstar",
-    "localres",
-    "maskcreate",
-    "multibody",
-    "polish",
-    "postprocess",
-    "refine3d",
-    "refine3d_continued",
-    "select",
-    "subtract",
-}
+FIRST = {step.name for step in pipelines.to_classes(TINY)} | {"ctf_of_micrographs"}
+REST = {step.name for step in pipelines.advanced(TINY)} - FIRST
+REST |= {"import_particles", "classes_continued", "refine_continued"}
 
 
 def differences(project: Any, names: set[str]) -> dict[str, tuple[set[str], set[str]]]:
@@ -37,12 +26,16 @@ def differences(project: Any, names: set[str]) -> dict[str, tuple[set[str], set[
     return {name: pair for name, pair in found.items() if any(pair)}
 
 
-def test_demo_jobs_get_exactly_what_relion_opens(relion_project: Any) -> None:
-    assert differences(relion_project, DEMO) == {}
+def test_jobs_up_to_class_averages_get_exactly_what_relion_opens(relion_project: Any) -> None:
+    assert differences(relion_project, FIRST) == {}
     movies = relion_project.watched["import"]
     assert [i.path for i in movies.inputs if i.listed] == [f"Movies/mic_00{n}.mrcs" for n in (1, 2, 3)]
 
 
-def test_jobs_of_the_3d_pipeline_get_exactly_what_relion_opens(relion_project_full: Any) -> None:
+def test_jobs_of_the_whole_pipeline_get_exactly_what_relion_opens(relion_project_full: Any) -> None:
     assert differences(relion_project_full, REST) == {}
-    assert relion_project_full.watched["class2d_continued"].job.restart == "Class2D/job007/run_it001_optimiser.star"
+    continued = relion_project_full.watched["classes_continued"].job.restart
+    assert continued == f"{relion_project_full.jobs['classes']}run_it001_optimiser.star"
+    kinds = {watched.job.kind for watched in relion_project_full.watched.values()}
+    windows = {"relion.manualpick"}
+    assert kinds == {each.label for each in TYPES if each.since == "3.1"} - windows

@@ -34,6 +34,8 @@ def output(name: str, size: int = 1, link: str = "") -> Output:
         ("outputs", "run_it025_class001.mrc", 1, True),
         ("outputs", "run_it025_data.star", 2 << 20, False),
         ("outputs", "run_it025_data.star", (2 << 20) + 1, True),
+        ("outputs", "logfile.pdf", 2 << 20, False),
+        ("outputs", "logfile.pdf", (2 << 20) + 1, True),
         ("outputs", "RELION_JOB_EXIT_SUCCESS", 0, False),
         ("*", "empty", 0, False),
         ("[", "[", 1, True),

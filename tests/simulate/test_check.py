@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from cryoburst.model.errors import BadInput
 from cryoburst.simulate.check import MIRROR, Comparison, common_rotation, compare, crossing
-from cryoburst.simulate.dataset import write_table, write_mrc
+from cryoburst.simulate.dataset import write_mrc, write_table
 from cryoburst.simulate.specimen import load, potential
 
 

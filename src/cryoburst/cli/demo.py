@@ -21,9 +21,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default="classes",
         help="; ".join(f"{name}: {each.about}" for name, each in PIPELINES.items()),
     )
-    which.add_argument(
-        "--full", action="store_const", const="map", dest="pipeline", help="the same as --pipeline map"
-    )
+    which.add_argument("--full", action="store_const", const="map", dest="pipeline", help="the same as --pipeline map")
     parser.add_argument("--seed", type=int, help="another seed, another data set (1)")
 
 

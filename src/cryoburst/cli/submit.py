@@ -17,7 +17,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="PATTERN",
         help="outputs that stay in the store until cryoburst fetch, such as '*.mrcs' in the job folder, or outputs: "
-        "all but logs and STAR files; may be given again",
+        "all but logs, and STAR and PDF files up to 2 MB; may be given again",
     )
     parser.add_argument(
         "--force", action="store_true", help="go on in spite of warnings of the pre-flight; errors stop it all the same"

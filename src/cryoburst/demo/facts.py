@@ -34,7 +34,9 @@ def class_range(data: Path, share: float) -> tuple[int, int]:
 
     sizes = Counter(map(int, columns(data, "particles", "ClassNumber")[0]))
     wanted, most = share * sizes.total(), max(sizes)
-    ranges = ((first, last) for length in range(most) for first in range(1, most - length + 1) for last in [first + length])
+    ranges = (
+        (first, last) for length in range(most) for first in range(1, most - length + 1) for last in [first + length]
+    )
     return next(pair for pair in ranges if sum(sizes[n] for n in range(pair[0], pair[1] + 1)) >= wanted)
 
 

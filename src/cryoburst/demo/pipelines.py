@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from cryoburst.simulate.dataset import Settings
 
 from . import steps
-from .steps import DIAMETER, SEEDED, Scale, Step
+from .steps import Scale, Step
 
 EXTRACTED = "Particles/particles.star"  # what somebody else's program has extracted
 SCRIPT = "scripts/bodies.py"  # the project's own program, for the External job
@@ -38,6 +38,8 @@ WHOLE = Scale(
     start=40,
     sampling="15 degrees",
     local="7.5 degrees",
+    first_sampling="30 degrees",
+    first_finest=35,
 )
 
 
@@ -125,8 +127,7 @@ def advanced(scale: Scale) -> tuple[Step, ...]:
                 "fn_mic": "{motion}corrected_micrographs.star",
                 "do_own_params": "Yes",
                 "nr_threads": "2",
-            }
-           ,
+            },
         ),
         steps.refine(scale, "{polish}shiny.star", "{refine}run_class001.mrc", "refine_polished", "{mask}mask.mrc"),
         steps.post(scale, "refine_polished", "post_polished"),
@@ -140,8 +141,8 @@ def advanced(scale: Scale) -> tuple[Step, ...]:
                 "param1_value": "4",
             },
         ),
-        # Not of the refinement: that takes several processes, and 3.1.3's others may write before the first one has made
-        # the folder.
+        # Not of the refinement: that takes several processes, and those of 3.1.3 may write before the first one has
+        # made the folder.
         Step(
             "subtract",
             "Subtract",
@@ -179,10 +180,6 @@ def common(scale: Scale) -> tuple[Step, ...]:
         steps.post(scale),
         steps.local_resolution(scale),
     )
-
-
-
-
 
 
 PIPELINES = {

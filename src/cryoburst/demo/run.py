@@ -66,7 +66,8 @@ def demo(
     """Carry out the pipeline of that name in `folder`.
 
     A folder that holds a demo is gone on with: finished jobs are kept, with the seed that made them. Raises BadInput
-    for a folder that holds anything else, another seed's data or another pipeline, JobFailed when a job does not succeed.
+    for a folder that holds anything else, another seed's data or another pipeline, JobFailed when a job does not
+    succeed.
     """
     folder = folder.absolute()
     chosen = PIPELINES[pipeline]

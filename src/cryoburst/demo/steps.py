@@ -10,8 +10,8 @@ from cryoburst.simulate.dataset import Settings
 
 DIAMETER = 320  # Å, the specimen's largest extent
 VOLUME = 3.2e6  # Å³ that the mask starts from: 2.3 MDa of ribosome, a bit more than its dry volume
-# {threshold}: of the mask's density; {first_class} to {last_class}: what Select keeps; {optimiser}: Refine3D's last one.
-FACTS = ("threshold", "first_class", "last_class", "optimiser")
+# {threshold}: of the mask's density; {first_class}, {last_class}: what Select keeps; {optimiser}: Refine3D's last one.
+FACTS: tuple[str, ...] = ("threshold", "first_class", "last_class", "optimiser")
 SEEDED = {"other_args": "--random_seed 1"}  # or RELION takes the time of day: two runs would be two results
 THREADS = {"do_preread_images": "Yes", "nr_threads": "2"}
 
@@ -34,7 +34,8 @@ class Scale:
     """How much is computed: the data, and what the jobs are told of them.
 
     box: pixels cut out of the micrographs, and small what they are scaled down to. start: Å to which the first
-    reference is filtered, and whence the CTF is refined. initial: iterations of InitialModel's three phases, and subsets its first and last size.
+    reference is filtered, and from which the CTF is refined. initial: iterations of InitialModel's three phases, subsets:
+    particles of its first and last ones, first_finest: Å that it ends with, which decide how finely and long it looks.
     """
 
     data: Settings
@@ -49,6 +50,7 @@ class Scale:
     sampling: str
     local: str
     first_sampling: str = "15 degrees"
+    first_finest: int = 25
     ctf_box: int = 512
 
     @property
@@ -155,7 +157,7 @@ def initial(scale: Scale, particles: str) -> Step:
         "sgd_inbetween_iter": between,
         "sgd_fin_iter": last,
         "sgd_ini_resol": f"{scale.start + 5}",
-        "sgd_fin_resol": f"{max(25, scale.finest):.0f}",
+        "sgd_fin_resol": f"{scale.first_finest}",
         "sgd_ini_subset_size": f"{scale.subsets[0]}",
         "sgd_fin_subset_size": f"{scale.subsets[1]}",
         "sampling": scale.first_sampling,

@@ -16,7 +16,8 @@ from cryoburst.model.run import Run
 from cryoburst.model.stub import Stub
 
 OUTPUTS = "outputs"  # instead of a pattern: everything that nobody reads while the job runs
-STAR = 2 * 2**20  # bytes; a larger STAR file is left with the others
+SEEN = (".star", ".pdf")  # the lists by which the next job's inputs are found, and what the window shows of a job
+SMALL = 2 * 2**20  # bytes; a larger one is left with the others
 
 
 def patterns(words: Sequence[str]) -> str:
@@ -75,4 +76,4 @@ def _points_to(path: Path) -> str:
 
 
 def _is_bulk(output: Output) -> bool:
-    return not (output.path.endswith(".star") and output.size <= STAR)
+    return not (output.path.endswith(SEEN) and output.size <= SMALL)

@@ -1,7 +1,7 @@
 """Particles cut out of a data set's movies at their true places: what somebody else's program would have extracted.
 
-    Particles/mic_001.mrcs ...   normalised, contrast inverted, as RELION's Extract writes them
-    Particles/particles.star     in RELION 3.1's columns; positions and defocus are the true ones, angles are not told
+Particles/mic_001.mrcs ...   normalised, contrast inverted, as RELION's Extract writes them
+Particles/particles.star     in RELION 3.1's columns; positions and defocus are the true ones, angles are not told
 """
 
 from pathlib import Path
