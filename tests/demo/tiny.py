@@ -18,4 +18,5 @@ TINY = Scale(
     first_sampling="30 degrees",
     first_finest=60,
     ctf_box=256,
+    threads=1,
 )

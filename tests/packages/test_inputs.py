@@ -132,6 +132,38 @@ def test_a_program_of_the_project_needs_its_interpreter(empty_project: Path) -> 
     assert closure(root, "/opt/denoiser/bin/denoise --i long.sh") == ["long.sh"]
 
 
+def test_a_program_of_the_user_gets_what_the_fields_mean_and_what_it_asks_for(empty_project: Path) -> None:
+    root = empty_project
+    files(
+        root, "a.mrcs", "mic.mrc", "movie.tif", "scripts/tools.py", "models/one.pt", "Pick/job004/M/mic_autopick.star"
+    )
+    table(root, "p.star", "particles", "ImageName MicrographName", "1@a.mrcs mic.mrc")
+    table(root, "m.star", "micrographs", "MicrographName CtfImage", "mic.mrc gone.ctf:mrc")
+    table(root, "v.star", "movies", "MicrographMovieName", "movie.tif")
+    (root / "Pick/job004/coords_suffix_autopick.star").write_text("CtfFind/job003/micrographs_ctf.star\n")
+    script = root / "scripts/own.py"
+    script.write_text("import tools\n")
+    start = "python3 scripts/own.py --o External/job005/"
+    assert closure(root, f"{start} --in_parts p.star --j 1") == ["a.mrcs", "p.star", "scripts/own.py"]
+    assert closure(root, f"{start} --in_mics m.star --j 1") == ["m.star", "mic.mrc", "scripts/own.py"]
+    assert closure(root, f"{start} --in_movies v.star --j 1") == ["movie.tif", "scripts/own.py", "v.star"]
+    picks = ["Pick/job004/M/mic_autopick.star", "Pick/job004/coords_suffix_autopick.star"]
+    assert closure(root, f"{start} --in_coords {picks[1]} --j 1") == [*picks, "scripts/own.py"]
+    script.write_text(
+        "import tools\n# cryoburst reads: rlnMicrographName scripts/tools.py\n  # cryoburst reads: models/*\n"
+    )
+    more = ["a.mrcs", "mic.mrc", "models/one.pt", "p.star", "scripts/own.py", "scripts/tools.py"]
+    assert closure(root, f"{start} --in_parts p.star --j 1") == more
+    for word, sentence in (
+        ("models/*.h5", "no file matches models/"),
+        ("../x", "goes up with"),
+        ("/etc/passwd", "absolute"),
+    ):
+        script.write_text(f"# cryoburst reads: {word}\n")
+        with pytest.raises(BadInput, match=sentence):
+            closure(root, f"{start} --in_parts p.star")
+
+
 @pytest.mark.parametrize("program", ["my_tool", "relion_image_handler"])
 def test_files_elsewhere_on_this_computer_are_refused_by_name(empty_project: Path, program: str) -> None:
     root = empty_project

@@ -13,7 +13,6 @@ VOLUME = 3.2e6  # Å³ that the mask starts from: 2.3 MDa of ribosome, a bit mor
 # {threshold}: of the mask's density; {first_class}, {last_class}: what Select keeps; {optimiser}: Refine3D's last one.
 FACTS: tuple[str, ...] = ("threshold", "first_class", "last_class", "optimiser")
 SEEDED = {"other_args": "--random_seed 1"}  # or RELION takes the time of day: two runs would be two results
-THREADS = {"do_preread_images": "Yes", "nr_threads": "2"}
 
 
 @dataclass(frozen=True)
@@ -34,8 +33,9 @@ class Scale:
     """How much is computed: the data, and what the jobs are told of them.
 
     box: pixels cut out of the micrographs, and small what they are scaled down to. start: Å to which the first
-    reference is filtered, and from which the CTF is refined. initial: iterations of InitialModel's three phases, subsets:
-    particles of its first and last ones, first_finest: Å that it ends with, which decide how finely and long it looks.
+    reference is filtered, and from which the CTF is refined. initial: iterations of InitialModel's three phases,
+    subsets: particles of its first and last ones, first_finest: Å that it ends with, which decide how finely and long
+    it looks. threads: of refinements; with two, the last digits differ from run to run.
     """
 
     data: Settings
@@ -52,6 +52,7 @@ class Scale:
     first_sampling: str = "15 degrees"
     first_finest: int = 25
     ctf_box: int = 512
+    threads: int = 2
 
     @property
     def pixel(self) -> float:
@@ -132,7 +133,7 @@ def classes(scale: Scale, particles: str) -> tuple[Step, ...]:
         "offset_range": "3",
         "offset_step": "1",
     }
-    return (Step("classes", "Class2D", options | THREADS | SEEDED),)
+    return (Step("classes", "Class2D", options | _quick(scale) | SEEDED),)
 
 
 def select(scale: Scale) -> Step:
@@ -164,7 +165,7 @@ def initial(scale: Scale, particles: str) -> Step:
         "offset_range": "3",
         "offset_step": "2",
     }
-    return Step("initial", "InitialModel", options | THREADS | SEEDED)
+    return Step("initial", "InitialModel", options | _quick(scale) | SEEDED)
 
 
 def first_map(scale: Scale) -> str:
@@ -180,7 +181,7 @@ def classes_3d(scale: Scale, particles: str) -> Step:
         "nr_iter": f"{scale.rounds_3d}",
         "sampling": scale.sampling,
     }
-    return Step("classes_3d", "Class3D", options | THREADS | SEEDED)
+    return Step("classes_3d", "Class3D", options | _quick(scale) | SEEDED)
 
 
 def refine(scale: Scale, particles: str, reference: str, name: str = "refine", mask: str = "") -> Step:
@@ -196,6 +197,10 @@ def refine(scale: Scale, particles: str, reference: str, name: str = "refine", m
     if mask:
         options |= {"fn_mask": mask, "do_solvent_fsc": "Yes", "ini_high": f"{scale.finest:.0f}"}
     return Step(name, "Refine3D", options | SEEDED, limit=7200)
+
+
+def _quick(scale: Scale) -> dict[str, str]:
+    return {"do_preread_images": "Yes", "nr_threads": f"{scale.threads}"}
 
 
 def _reference(reference: str, scale: Scale) -> dict[str, str]:

@@ -128,7 +128,7 @@ def inputs(job: Job) -> list[Input]:
         known = program(words[0])
         if known is None:
             own_program(line)
-        name = known.rule if known else "generic"
+        name = known.rule if known else "external"
         rule: Callable[[Line], None] = RULES[name]
         rule(line)
         if name in unfinished.KINDS and line.has(unfinished.OPTION):

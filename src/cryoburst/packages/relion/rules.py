@@ -9,6 +9,7 @@ from collections.abc import Callable
 from cryoburst.model.errors import BadInput
 from cryoburst.packages.relion import star
 from cryoburst.packages.relion.closure import NONE, Line, expand, image
+from cryoburst.packages.relion.external import everything, external
 
 PIPELINE_NAME = re.compile(r"^[^/]+/job\d{3,}/")
 HALF = re.compile(r"half1")
@@ -323,14 +324,8 @@ def tomo(line: Line) -> None:
 def generic(line: Line) -> None:
     """A program without a rule of its own: every STAR file that it names is followed to whatever exists."""
     for word in line.words[1:]:
-        if not (word.endswith(".star") and line.files.exists(word)) or word.startswith(line.files.own):
-            continue
-        path = line.files.add(word, line.name)
-        labels = line.summary(path, ()).labels
-        for values in line.summary(path, labels).values.values():
-            for value in values:
-                if "/" in value and line.files.exists(image(value)):
-                    line.files.add(image(value), path)
+        if word.endswith(".star") and line.files.exists(word) and not word.startswith(line.files.own):
+            everything(line, word)
 
 
 def options(line: Line) -> None:
@@ -357,5 +352,6 @@ RULES: dict[str, Callable[[Line], None]] = {
     "tomo": tomo,
     "tomo_import": generic,
     "generic": generic,
+    "external": external,
     "options": options,
 }
