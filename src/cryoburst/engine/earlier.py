@@ -108,14 +108,17 @@ def reading(world: World, run: Run, read: Callable[[], T], before: Made = Made()
 
 
 def _bring(world: World, run: Run, path: str, before: Made) -> set[str]:
-    """Bring a stub's content home, with those of its folder that end alike; the paths that came."""
+    """Bring a stub's content home, with the small ones of its folder that end alike; the paths that came.
+
+    Not the large ones: a refinement's folder has a list of all particles for every iteration.
+    """
     project = Path(run.project)
     target = project / path
     places = places_of_stubs(run, before) | world.ledger.objects(run.store, run.store_folder)
     wanted: list[Wanted] = []
     for beside in sorted(target.parent.glob(f"*{target.suffix}")):
         stub = _stub(beside)
-        if stub is not None and stub.checksum in places:
+        if stub is not None and stub.checksum in places and (beside == target or stub.size <= SMALL):
             name = beside.relative_to(project).as_posix()
             mtime = beside.lstat().st_mtime_ns
             wanted.append(Wanted(name, str(beside), stub.size, stub.checksum, places[stub.checksum], mtime))
