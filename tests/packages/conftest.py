@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.demo.tiny import TINY
+from tests.packages.variants import VARIANTS
 
 from cryoburst.demo import bodies, facts, pipelines
 from cryoburst.demo.project import BARE_JOB, NUMBERS
@@ -217,7 +218,7 @@ def relion_project_full(relion_project: Project) -> Project:
     """The same project after all other types of job, particles from elsewhere, and continued jobs."""
     project = relion_project
     carry_out(project, pipelines.advanced(TINY)[len(pipelines.to_classes(TINY)) :])
-    carry_out(project, [replace(pipelines.common(TINY)[0], name="import_particles")])
+    carry_out(project, [replace(pipelines.common(TINY)[0], name="import_particles"), *VARIANTS])
     for name in ("classes", "refine"):
         folder = project.jobs[name]
         text = (project.root / folder / "run_submit.script").read_text()

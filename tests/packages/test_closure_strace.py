@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from tests.demo.tiny import TINY
+from tests.packages.variants import VARIANTS
 
 from cryoburst.demo import pipelines
 from cryoburst.packages.relion.jobtypes import TYPES
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.slow
 
 FIRST = {step.name for step in pipelines.to_classes(TINY)} | {"ctf_of_micrographs"}
 REST = {step.name for step in pipelines.advanced(TINY)} - FIRST
-REST |= {"import_particles", "classes_continued", "refine_continued"}
+REST |= {"import_particles", "classes_continued", "refine_continued"} | {step.name for step in VARIANTS}
 
 
 def differences(project: Any, names: set[str]) -> dict[str, tuple[set[str], set[str]]]:

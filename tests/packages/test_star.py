@@ -260,3 +260,14 @@ def test_the_highest_number_of_each_stack_and_a_block_that_is_kept(tmp_path: Pat
     assert found.kept["optics"].column("rlnVoltage") == ["300", "200"]
     assert found.values["rlnOpticsGroup"] == ["0", "1"]
     assert found.rows == {"optics": 2, "particles": rows}
+
+
+def test_first_values_of_each_group(tmp_path: Path) -> None:
+    rows = "".join(f"{n:06d}@s{n % 7}.mrcs {1 + n // 50}\n" for n in range(120))
+    (tmp_path / "p.star").write_text(
+        "data_optics\n\nloop_\n_rlnOpticsGroup #1\n1\n2\n3\n\n"
+        f"data_particles\n\nloop_\n_rlnImageOriginalName #1\n_rlnOpticsGroup #2\n{rows}\n"
+    )
+    found = star.firsts(tmp_path / "p.star", "p.star", "rlnImageOriginalName", "rlnOpticsGroup")
+    assert found == ["000000@s0.mrcs", "000050@s1.mrcs", "000100@s2.mrcs"]
+    assert star.firsts(tmp_path / "p.star", "p.star", "rlnNothing", "rlnOpticsGroup") == []

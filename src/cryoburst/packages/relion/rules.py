@@ -259,8 +259,12 @@ def star_handler(line: Line) -> None:
 
 def subtract(line: Line) -> None:
     """The optimiser's model and particles, or another particle list, and the mask."""
-    if line.get("revert"):
-        line.need("revert")
+    if line.get("revert"):  # of the original images it reads one header per optics group
+        path = line.need("revert")
+        if path in line.files.found:
+            line.files.need_here(path)
+            for name in star.firsts(line.files.project / path, path, "rlnImageOriginalName", "rlnOpticsGroup"):
+                line.files.add(image(name), f"{path}, column rlnImageOriginalName")
         return
     optimiser(line, line.need("i"), images=not line.get("data"))
     if line.get("data"):

@@ -100,6 +100,17 @@ def summary(path: Path, name: str, labels: Collection[str], keep: Collection[str
     )
 
 
+def firsts(path: Path, name: str, label: str, by: str) -> list[str]:
+    """The value of ``label`` in the first row of each different value of ``by``; empty where a column is missing.
+
+    Row by row: a million take some seconds. Raises BadInput.
+    """
+    reader = _Reader(path, name)
+    reader.first_of = (label, by)
+    reader.read()
+    return [reader._text(value, label) for value in reader.firsts.values()]
+
+
 def _decode_all(values: dict[bytes, None], label: str, path: Path, name: str) -> list[str]:
     result: dict[str, None] = {}
     for value in values:
@@ -144,6 +155,8 @@ class _Reader:
         self.columns: list[tuple[int, dict[bytes, None]]] = []  # the wanted columns of the loop being read
         self.counted = -1  # the column of the label whose numbers are wanted, in the loop being read
         self.line = 0  # number of the last line read
+        self.first_of: tuple[str, str] | None = None
+        self.firsts: dict[bytes, bytes] = {}  # of two columns, the first value of one for each of the other
 
     def read(self) -> None:
         """Read the whole file."""
@@ -188,7 +201,7 @@ class _Reader:
 
     def _fast(self, chunk: bytes) -> bool:
         """Take a chunk that holds nothing but whole plain rows; False, and nothing taken, when it holds more."""
-        if self._kept() or len(chunk) < QUICK or any(mark in chunk for mark in SLOW):
+        if self._kept() or self.first_of or len(chunk) < QUICK or any(mark in chunk for mark in SLOW):
             return False
         if b"\r" in chunk and chunk.count(b"\r") != chunk.count(b"\r\n"):  # a lone one ends a line, too
             return False
@@ -295,6 +308,9 @@ class _Reader:
             found[_bare(words[at])] = None
         if self.counted >= 0:
             self._count((words[self.counted],))
+        if self.first_of and set(self.first_of) <= set(self.labels):
+            value, key = (words[self.labels.index(label)] for label in self.first_of)
+            self.firsts.setdefault(key, value)
 
     def _split(self, line: bytes) -> list[bytes]:
         """A line's values; one that begins with a quote ends at the same quote before white space or the end."""
