@@ -117,7 +117,8 @@ def test_jobs_go_on_with_outputs_that_never_came_home(stage: Stage, whole: tuple
         done = leaving.call(project, "fetch", f"{runs[jobs[5]]['number']}", "--only", "*_classes.mrcs")
         assert done.returncode == 0, done.stderr
         came = {path.name for path in stubs if not path.is_symlink()}
-        assert came == {f"run_it{number:03d}_classes.mrcs" for number in range(TINY.rounds_2d + 1)}
+        assert came == {path.name for path in (project / jobs[5]).glob("*_classes.mrcs")}
+        assert f"run_it{TINY.rounds_2d:03d}_classes.mrcs" in came
         record = leaving.demo(project, "chain")
         jobs = list(record.jobs.values())
         _check_sent_nothing(leaving, project, jobs)
