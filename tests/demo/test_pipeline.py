@@ -61,7 +61,10 @@ def test_every_type_of_job_leaves_what_it_leaves_without_us(
         if name == "initial":
             for folder in (project / job, bare):
                 _without(folder / "run_it000_optimiser.star", UNSET)
-        if different := list(differences(project / job, bare)):
+        different = list(differences(project / job, bare))
+        if name == "multibody":  # its processes write iterations past one another: bare, too, now and then one differs
+            different = [each for each in different if not each.startswith("run_it") or " is only " in each]
+        if different:
             found[job] = different
         assert (project / job / "RELION_JOB_EXIT_SUCCESS").exists()
         shutil.rmtree(tmp_path / name)

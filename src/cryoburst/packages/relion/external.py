@@ -1,7 +1,8 @@
 """The inputs of an External job: a user's own program, of which RELION knows only the fields that were filled in.
 
-A field means what it means in RELION: of movies the movies, of micrographs the micrographs, of particles the stacks. A
-program that reads more says so itself, in comment lines of its script:
+A field means what it means in RELION: of movies the movies, of micrographs the micrographs, of particles the stacks (of
+a list without that column, every file that it names). A program that reads more says so itself, in comment lines of its
+script:
 
     # cryoburst reads: rlnMicrographName scripts/tools.py models/*.pt
 
@@ -27,7 +28,9 @@ def external(line: Line) -> None:
     for option, column in FIELDS.items():
         if line.get(option).endswith(".star"):
             seen.add(line.get(option))
-            line.follow(line.need(option), column, *columns, required=False)
+            path = line.need(option)
+            if not line.follow(path, column, *columns, required=False) and path in line.files.found:
+                everything(line, path)
     if coordinates := line.get("in_coords"):
         seen.add(coordinates)
         _coordinates(line, coordinates)
