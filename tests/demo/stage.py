@@ -121,11 +121,17 @@ def differences(mine: Path, bare: Path) -> Iterator[str]:
         if name not in ours or name not in theirs:
             yield f"{name} is only {'in ours' if name in ours else 'in the bare one'}"
         elif ours[name].is_symlink() or theirs[name].is_symlink():
-            there = ours[name].resolve(), theirs[name].resolve()
-            if there[0] != there[1] and there[0].relative_to(mine) != there[1].relative_to(bare):
+            roots = (mine.parents[1], bare.parents[1])
+            if _in_project(ours[name], roots) != _in_project(theirs[name], roots):
                 yield f"{name} points elsewhere"
         elif name not in LOGS and not name.endswith(DATED) and content(ours[name]) != content(theirs[name]):
             yield f"{name} differs"
+
+
+def _in_project(link: Path, roots: tuple[Path, Path]) -> Path:
+    """Where a link leads, relative to whichever of two projects that is in."""
+    real = link.resolve()
+    return real.relative_to(next(root for root in roots if real.is_relative_to(root)))
 
 
 def content(path: Path) -> bytes:
