@@ -4,6 +4,7 @@ import json
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryoburst.model.course import FscPanel, Montage, Panel
 from cryoburst.model.errors import BadInput
@@ -11,6 +12,9 @@ from cryoburst.model.errors import BadInput
 from .pipelines import PIPELINES
 from .queue import program
 from .run import Record
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 PICTURES = "pictures"
 DIAMETER = 280.0  # Å of the circles around picks
@@ -89,7 +93,7 @@ def draw(folder: Path, record: Record, say: Callable[[str], None]) -> list[Path]
     return [paper.save(figure, folder / PICTURES / f"{name}.png") for name, figure in drawn.items()]
 
 
-def _panels(folder: Path, job: Path) -> "list[Panel]":
+def _panels(folder: Path, job: Path) -> list[Panel]:
     """What RELION's job has to show."""
     from cryoburst.packages.relion import Relion
 
