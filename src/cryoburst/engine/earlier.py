@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from cryoburst.engine.leave import is_whole
+from cryoburst.engine.leave import SMALL, is_whole
 from cryoburst.engine.world import World
 from cryoburst.model import documents
 from cryoburst.model.documents import Batch, Manifest, Output, Place, Spec
