@@ -207,3 +207,33 @@ def test_the_peak_of_the_memory_is_told(stage: Stage) -> None:
     hold = "x = bytearray(b'x') * 60_000_000; import os, time; child = os.fork(); time.sleep(1.5)"
     exit_ = stage.run(f'{sys.executable} -c "{hold}"\nsleep 0.1\n')
     assert 60e6 < exit_.peak_memory_bytes < 85e6
+
+
+@pytest.mark.parametrize("wrong", [-86_400.0, 86_400.0])
+def test_a_clock_that_is_wrong_by_a_day_ends_no_job_and_keeps_its_deadline(stage: Stage, wrong: float) -> None:
+    stage.spec(f"echo 1 > {JOB}x; sleep 0.5; echo 2 > {JOB}y", deadline=time.time() + 20)
+    assert stage.end(stage.start(wrong=wrong)) == (0, "")
+    assert (stage.exit.ended, stage.exit.code) == ("finished", 0)
+    assert set(stage.outputs()) == {"x", "y"}
+
+
+@pytest.mark.parametrize("wrong", [-86_400.0, 86_400.0])
+def test_a_clock_that_is_wrong_by_a_day_does_not_make_a_job_run_for_a_day(stage: Stage, wrong: float) -> None:
+    stage.spec(f"echo 1 > {JOB}x; sleep 50", deadline=time.time() + 1.5)
+    assert stage.end(stage.start(wrong=wrong)) == (0, "")
+    assert stage.exit.ended == "deadline"
+
+
+@pytest.mark.parametrize("wrong", [-86_400.0, 86_400.0])
+def test_the_guard_of_a_machine_whose_clock_is_wrong_sends_what_is_whole(stage: Stage, wrong: float) -> None:
+    stage.spec(f"echo 1 > {JOB}x; sleep 50", deadline=time.time() + 20)
+    agent = stage.start(wrong=wrong)
+    wait_for(lambda: stage.has("journal/000001.json"))
+    stage.kill(agent)
+    stage.fault.write_text("unavailable")
+    guard = stage.start("guard", wrong=wrong)
+    time.sleep(1.0)
+    stage.fault.unlink()
+    assert stage.end(guard) == (0, "")
+    assert stage.exit.ended == "killed"
+    assert set(stage.outputs()) == {"x"}

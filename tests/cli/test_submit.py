@@ -103,9 +103,10 @@ def test_relion_of_another_version_than_the_projects(home: Home) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("--parts", "2"), "2 parts were asked for"),
-        (("--parts", "0"), "a job has at least one part"),
-        (("--parts", "two"), "argument --parts: invalid int value: 'two'"),
+        (("--parts", "2"), "this job can't be split: every iteration compares all its particles"),
+        (("--parts", "0"), "not a number of parts"),
+        (("--parts", "1001"), "not a number of parts"),
+        (("--parts", "two"), "not a number of parts"),
         (("--max-price", "-1"), "the price cap is not a price"),
         (("--max-price", "nan"), "the price cap is not a price"),
         (("--max-price", "abc"), "argument --max-price: invalid float value: 'abc'"),

@@ -101,10 +101,10 @@ def test_nothing_happens_to_a_run_that_has_ended(state: RunState) -> None:
 
 
 def test_silence_is_flagged_and_unflagged_and_is_not_death() -> None:
-    silent = replace(BEAT, time=NOW - 100)
-    lost = step(run_in(S.RUNNING), MACHINE, seen(heartbeat=silent, machine_known=True, machine=ALIVE), LIMITS)
+    known = {"heartbeat": BEAT, "machine_known": True, "machine": ALIVE}
+    lost = step(run_in(S.RUNNING), MACHINE, seen(**known, heard=NOW - 100), LIMITS)
     assert lost == Decision(changes={"lost_since": NOW})
-    found = step(run_in(S.RUNNING, lost_since=NOW - 9), MACHINE, seen(heartbeat=BEAT), LIMITS)
+    found = step(run_in(S.RUNNING, lost_since=NOW - 9), MACHINE, seen(heartbeat=BEAT, heard=NOW), LIMITS)
     assert found == Decision(changes={"lost_since": 0.0})
 
 
@@ -148,10 +148,16 @@ def test_a_machine_that_waits_for_room_in_the_store(
 
 
 def test_a_silent_machine_makes_home_ask_whether_the_store_takes_anything() -> None:
-    silent = replace(BEAT, time=NOW - 100)
-    saw = seen(heartbeat=silent, machine_known=True, machine=ALIVE)
+    saw = seen(heartbeat=BEAT, heard=NOW - 100, machine_known=True, machine=ALIVE)
     assert step(run_in(S.RUNNING, lost_since=NOW - 9), MACHINE, saw, LIMITS) == Decision(Effect.ASK)
     assert step(run_in(S.RUNNING, lost_since=NOW - 9), MACHINE, replace(saw, store_known=False), LIMITS).idle
+
+
+@pytest.mark.parametrize("wrong", [-86_400.0, 86_400.0])
+def test_a_machine_whose_clock_is_wrong_by_a_day_is_not_lost(wrong: float) -> None:
+    beat = replace(BEAT, time=NOW + wrong)
+    known = seen(heartbeat=beat, heard=NOW - 1, machine_known=True, machine=ALIVE)
+    assert step(run_in(S.RUNNING), MACHINE, known, LIMITS) == Decision()
 
 
 def test_a_new_attempt_has_its_own_number_and_waits_longer_each_time() -> None:

@@ -3,6 +3,9 @@
 ``# input PATH`` in the script names an input. The markers are DONE, FAILED and ABORTED; ABORT asks for the end.
 A script with the line ``# goes on`` writes ``stepN.dat`` and ``stepN.idx`` in its job's folder in step N, and begins
 after step ``$FROM``.
+
+``# list PATH`` names a file of inputs, one a line, each of which the script makes ``out/NAME`` of in its folder, unless
+that is there, before it makes ``joined.bin`` of them all: such a job can be split.
 """
 
 import os
@@ -16,6 +19,7 @@ from cryoburst.model.documents import Exit
 from cryoburst.model.errors import BadInput, NotThere
 from cryoburst.model.job import Input, Job, Progress, Resume, Verdict
 from cryoburst.model.plugins import Examined
+from cryoburst.model.split import Cut, block
 from cryoburst.model.stub import is_remote, parse_stub
 
 MARKERS = {"succeeded": "DONE", "failed": "FAILED", "aborted": "ABORTED"}
@@ -47,7 +51,7 @@ class Script:
     def inputs(self, job: Job) -> list[Input]:
         """The files after ``# input``."""
         found: list[Input] = []
-        for path in re.findall(r"^# input (\S+)$", job.script, re.MULTILINE):
+        for path in [*re.findall(r"^# input (\S+)$", job.script, re.MULTILINE), *self._listed(job)]:
             source = job.project / path
             if source.is_symlink() and is_remote(text := os.readlink(source)):  # noqa: PTH115 - a URL, not a path
                 found.append(Input(path, source, 0, 0, 0, remote=text))
@@ -59,6 +63,9 @@ class Script:
                 raise BadInput("an input is missing", where=path)
             stat = source.stat()
             found.append(Input(path, source, stat.st_size, stat.st_mtime_ns, stat.st_ino))
+        if job.part:
+            name, text = self._list(job), "".join(f"{unit}\n" for unit in self._units(job)).encode()
+            found = [replace(each, size=len(text), content=text) if each.path == name else each for each in found]
         return found
 
     def fit(self, job: Job, cores: int) -> tuple[Job, str]:
@@ -83,6 +90,41 @@ class Script:
         script = f"FROM={step}\n" + "".join(f"# input {path}\n" for path in sorted(needed)) + job.script
         return Resume(replace(job, script=script, made=made), step, f"after step {step}", needed, void)
 
+    def _list(self, job: Job) -> str:
+        names = re.findall(r"^# list (\S+)$", job.script, re.MULTILINE)
+        return names[0] if names else ""
+
+    def _units(self, job: Job) -> list[str]:
+        name = self._list(job)
+        units = (job.project / name).read_text().split() if name else []
+        return [units[n] for n in block(len(units), job.part, job.parts)] if job.part else units
+
+    def _listed(self, job: Job) -> list[str]:
+        """The list, its units, and of those that are done what was made of them."""
+        if not (name := self._list(job)):
+            return []
+        going_on = job.parts > 1 and not job.part
+        missing = self.unmade(job) if going_on else self._units(job)
+        made = [f"{job.folder}out/{unit}" for unit in self._units(job) if unit not in missing]
+        return [name, *missing, *made]
+
+    def cut(self, job: Job) -> Cut:
+        """By the list."""
+        units = self._units(job)
+        return Cut(len(units), "units", 600.0 * len(units)) if units else Cut(0, refusal="it has no list")
+
+    def part(self, job: Job, part: int, parts: int) -> Job:
+        """The script is the same."""
+        return replace(job, part=part, parts=parts)
+
+    def joined(self, name: str) -> bool:
+        """Whether it is the one file about all units."""
+        return name == "joined.bin"
+
+    def unmade(self, job: Job) -> list[str]:
+        """The units that nothing was made of."""
+        return [unit for unit in self._units(job) if not os.path.lexists(job.project / job.folder / "out" / unit)]
+
     def held(self, name: str) -> bool:
         """Whether it is a marker."""
         return name in (*MARKERS.values(), "ABORT")
@@ -90,7 +132,8 @@ class Script:
     def progress(self, job: Job, log: str) -> Progress | None:
         """``step 2 of 5`` in the log."""
         found = re.findall(r"^step (\d+) of (\d+)$", log, re.MULTILINE)
-        return Progress(int(found[-1][0]), int(found[-1][1]), "step") if found else None
+        unit = "units" if self._list(job) else "step"
+        return Progress(int(found[-1][0]), int(found[-1][1]), unit) if found else None
 
     def verdict(self, job: Job, exit_: Exit, markers: Iterable[str]) -> Verdict:
         """By the exit code."""

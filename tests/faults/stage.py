@@ -174,9 +174,9 @@ class Stage:
         """As ``cryoburst recover`` does."""
         return recover(self.world, [self.settings.store])
 
-    def submit(self, job: str = JOB) -> Run:
+    def submit(self, job: str = JOB, wishes: Wishes = Wishes()) -> Run:  # noqa: B008 - it is frozen
         """A new run."""
-        return submit(self.world, self.settings, Path(job), self.project, Wishes()).run
+        return submit(self.world, self.settings, Path(job), self.project, wishes).run
 
     @property
     def run(self) -> Run:

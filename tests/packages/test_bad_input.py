@@ -151,8 +151,8 @@ def test_unset_extra_fields_are_no_wish(project: Path) -> None:
         ("extra2", "nan", "is not a price"),
         ("extra2", "-1", "is not a price"),
         ("extra2", "1,5", "is not a price"),
-        ("extra3", "0", "'Parts' is not a whole number"),
-        ("extra3", "two", "'Parts' is not a whole number"),
+        ("extra3", "0", "'Parts' is neither auto nor a whole number"),
+        ("extra3", "two", "'Parts' is neither auto nor a whole number"),
         ("extra1", "c5 large", "'Machine type' is not one word"),
     ],
 )

@@ -60,6 +60,35 @@ class Home:
         (self.project / folder / "job.sh").write_text(text)
         return folder
 
+    def split_job(self, number: int = 1, units: int = 6, sleep: float = 0.3) -> str:
+        """A job that can be split: it makes a file of each unit, and one of them all."""
+        folder = f"Script/job{number:03d}"
+        (self.project / folder).mkdir(parents=True, exist_ok=True)
+        names = [f"u{n}" for n in range(units)]
+        (self.project / "units.txt").write_text("".join(f"{name}\n" for name in names))
+        for name in names:
+            (self.project / name).write_bytes(name.encode() * 5000)
+        text = f"""# list units.txt
+echo "$CRYOBURST_JOB" >> {self.boots}
+mkdir -p {folder}/out
+total=$(wc -l < units.txt); done=0
+for unit in $(cat units.txt); do
+    if [ ! -e {folder}/out/$unit ]; then sleep {sleep}; cp $unit {folder}/out/$unit; fi
+    done=$((done + 1)); echo "step $done of $total"
+done
+cat {folder}/out/* > {folder}/joined.bin
+"""
+        (self.project / folder / "job.sh").write_text(text)
+        return folder
+
+    def assert_split(self, folder: str, units: int = 6) -> None:
+        """All that a split job makes is at home, byte for byte, and nothing else."""
+        whole = [(f"u{n}", f"u{n}".encode() * 5000) for n in range(units)]
+        assert {p.name: p.read_bytes() for p in (self.project / folder / "out").iterdir()} == dict(whole)
+        assert (self.project / folder / "joined.bin").read_bytes() == b"".join(data for _, data in whole)
+        assert (self.project / folder / "DONE").exists()
+        assert not list((self.project / folder).rglob(".cryoburst*"))
+
     def call(self, *words: str, seconds: float = PATIENCE) -> "subprocess.CompletedProcess[str]":
         """One command in the project folder."""
         return subprocess.run(
@@ -84,9 +113,9 @@ class Home:
             stdin=subprocess.DEVNULL,
         )
 
-    def submit(self, folder: str) -> None:
+    def submit(self, folder: str, *words: str) -> None:
         """Submit a job, which must be taken."""
-        done = self.call("submit", "--job", folder)
+        done = self.call("submit", "--job", folder, *words)
         assert (done.returncode, done.stderr) == (0, "")
 
     def runs(self) -> list[dict[str, Any]]:
@@ -146,9 +175,9 @@ class Home:
                 found.append(json.loads(order.read_text())["token"])
         return [token for token in found if processes.tagged("CRYOBURST_MACHINE", token)]
 
-    def cut_power(self) -> bool:
-        """End every process of every machine at one blow."""
-        pids = [pid for token in self.tokens() for pid in processes.tagged("CRYOBURST_MACHINE", token)]
+    def cut_power(self, tokens: list[str] | None = None) -> bool:
+        """End every process of every machine, or of these, at one blow."""
+        pids = [pid for token in tokens or self.tokens() for pid in processes.tagged("CRYOBURST_MACHINE", token)]
         for number in (signal.SIGSTOP, signal.SIGKILL):
             for pid in pids:
                 with contextlib.suppress(ProcessLookupError):

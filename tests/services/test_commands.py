@@ -70,8 +70,8 @@ def settle(home: Home, number: int, state: RunState) -> None:
         (["--machine", "huge"], "has no machine huge"),
         (["--max-price", "-1"], "not a price"),
         (["--max-price", "nan"], "not a price"),
-        (["--parts", "0"], "at least one part"),
-        (["--parts", "3"], "leave --parts out"),
+        (["--parts", "0"], "not a number of parts"),
+        (["--parts", "3"], "this job can't be split: it has no list"),
     ],
 )
 @pytest.mark.parametrize("verb", ["submit", "plan"])

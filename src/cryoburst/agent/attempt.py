@@ -5,16 +5,30 @@ did not take every output.
 """
 
 import os
+from dataclasses import replace
 
 from cryoburst.agent import files
 from cryoburst.agent.outputs import Outputs
 from cryoburst.agent.place import Pace, Place
 from cryoburst.agent.prefix import Patience, Prefix
 from cryoburst.agent.pulse import Log, Pulse
-from cryoburst.model.documents import Exit, Manifest, Spec
+from cryoburst.model.documents import Exit, Manifest, Spec, Started
 from cryoburst.model.errors import CryoburstError, StoreError, one_line
 
 ROUNDS = 5  # looks at the job folder at the end, in case that something still changes it
+
+
+WRONG = 60.0  # s by which a machine's clock may differ from its store's
+
+
+def in_own_time(spec: Spec, prefix: Prefix, started: Started) -> Spec:
+    """The spec with its deadline by this machine's clock, which may be wrong by hours: the store's counts.
+
+    Measured once, when started.json was written. Raises the store's errors.
+    """
+    stored = prefix.store.find(prefix.key + "started.json")
+    ahead = started.time - stored.modified if stored is not None else 0.0
+    return replace(spec, deadline=spec.deadline + ahead) if abs(ahead) > WRONG else spec
 
 
 class Ended(Exception):

@@ -5,7 +5,7 @@ at the agent's last look and it was not changed since; what was half-written sta
 """
 
 from cryoburst.agent import files, processes
-from cryoburst.agent.attempt import Attempt, Ended
+from cryoburst.agent.attempt import Attempt, Ended, in_own_time
 from cryoburst.agent.command import JOB_TAG
 from cryoburst.agent.outputs import OUTPUTS
 from cryoburst.agent.place import Pace, Place
@@ -35,6 +35,9 @@ def finish(store: Store, key: str, root: str, token: str, pace: Pace) -> None:
         exit_ = Exit(pace.clock(), "killed", None, sentence, 0.0, {})
         patience.insist(lambda: prefix.write("exit.json", exit_))
         return
+    if started is not None:
+        mine, told = started, spec
+        spec = patience.insist(lambda: in_own_time(told, prefix, mine))
     place.make()
     attempt = Attempt(prefix, place, pace, spec)
     patience.insist(lambda: _resume(attempt))

@@ -65,7 +65,7 @@ def _print_ended(ledger: "Ledger", run: "Run", name: str) -> int:
     mine = ledger.later_of(run) is None
     store, printed = open_store(run.store), 0
     try:
-        for piece in logs.sent(store, run, name):
+        for piece in logs.sent_by_all(store, (*ledger.parts_of(run), run), name):
             printed += _print(piece)
     except StoreError:
         if not mine or printed:

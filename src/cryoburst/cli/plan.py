@@ -33,7 +33,8 @@ def run(options: argparse.Namespace) -> int:
     print(f"{values['job']} ({values['kind']}) in {values['project']}")
     if offer:
         cost = "" if offer["usd_per_hour"] == 0 else f", {price(offer['usd_per_hour'])}"
-        print(f"would go to {place(offer['provider'], offer['name'])}, {count(offer['cores'], 'core')}{cost}")
+        split = f" in {values['parts']} parts, each" if values["parts"] > 1 else ""
+        print(f"would go{split} to {place(offer['provider'], offer['name'])}, {count(offer['cores'], 'core')}{cost}")
     else:
         print("would go nowhere")
     sent = [f for f in files if not f["listed"]]

@@ -1,6 +1,7 @@
 """``cryoburst runs``: the list. Reads the database only, works offline, and says how old its news are."""
 
 import argparse
+from collections.abc import Mapping
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +24,8 @@ def run(options: argparse.Namespace) -> int:
     ledger = open_ledger(settings)
     runs = ledger.runs(limit=None if options.all or options.json else 50)[::-1]
     now = time.time()
-    values = [run_values(run, now) for run in runs]
-    if any(not run.state.final for run in runs):
+    values = [run_values(run, now, ledger.parts_of(run)) for run in runs]
+    if any(not run.state.final for run in runs) or ledger.machines():  # one that is left has to be ended, too
         watcher.ensure(settings)
     if options.json:
         print_json(values)
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> int:
             v["state"],
             v["job"],
             v["machine"] or "-",
-            progress(v["progress"]),
+            progress(v["progress"]) + parts(v),
             size(v["bytes_in"]),
             size(v["bytes_out"]),
             duration(v["wait_seconds"]),
@@ -54,7 +55,12 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def note(values: dict[str, object], now: float) -> str:
+def parts(values: dict[str, object]) -> str:
+    """``, 3 of 8 parts`` of a split run."""
+    return f", {values['parts_done']} of {values['parts']} parts" if values["parts_done"] is not None else ""
+
+
+def note(values: Mapping[str, object], now: float) -> str:
     """Why it waits or ended, and how old the news are when they are old."""
     from cryoburst.cli.show_values import duration
 
@@ -62,4 +68,4 @@ def note(values: dict[str, object], now: float) -> str:
         return f"no word from its machine for {duration(now - float(str(values['observed'] or now)))}"
     if values["stop_wanted"] and not values["ended"]:
         return f"stopping: {values['stop_wanted']}"
-    return str(values["detail"] or values["reason"] or "")[:80]
+    return str(values["detail"] or values["reason"] or values["parts_note"] or "")[:80]

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json(values)
     else:
-        _print(values, run, goes, now)
+        _print(values, run, ledger.parts_of(run), goes, now)
     return 0
 
 
@@ -70,7 +70,7 @@ def _write(options: argparse.Namespace, ledger: "Ledger", run: "Run") -> int:
     return 0
 
 
-def _print(values: "dict[str, Any]", run: "Run", goes: "Course | None", now: float) -> None:
+def _print(values: "dict[str, Any]", run: "Run", parts: "list[Run]", goes: "Course | None", now: float) -> None:
     from cryoburst.cli.show_course import show
     from cryoburst.cli.show_values import clock_time, count, duration, moment, price, size, table
 
@@ -81,7 +81,7 @@ def _print(values: "dict[str, Any]", run: "Run", goes: "Course | None", now: flo
         values["state"] == "WAITING" or values["retry_at"] > now
     ):  # one that is past stays noted
         print(f"  tried again at {clock_time(values['retry_at'])}")
-    words = _last_words(run)
+    words = _last_words(run, parts)
     if words:
         print(f"  last words: {words}")
     lines = (
@@ -90,6 +90,7 @@ def _print(values: "dict[str, Any]", run: "Run", goes: "Course | None", now: flo
             "machine",
             f"{values['machine'] or 'not chosen yet'} (provider {values['provider']}), attempt {values['attempt']}",
         ),
+        *([("parts", f"{values['parts_done']} of {values['parts']} done")] if values["parts"] > 1 else []),
         (
             "sent",
             f"{count(values['files_in'], 'file')}, {size(values['bytes_in'])}; {size(values['bytes_sent'])} were new",
@@ -107,6 +108,10 @@ def _print(values: "dict[str, Any]", run: "Run", goes: "Course | None", now: flo
         print(f"  {name:<13}{text}")
     if goes is not None and goes.known:
         show(goes)
+    if values["each_part"]:
+        rows = [_part_row(part, now) for part in values["each_part"]]
+        head = ("PART", "STATE", "MACHINE", "ATTEMPT", "PROGRESS", "IN", "OUT", "WAIT", "RUN TIME", "NOTE")
+        print("\n" + table(head, rows, right=("PART", "ATTEMPT", "IN", "OUT", "WAIT", "RUN TIME")))
     if values["machines"]:
         rows = [(m["token"], m["state"], m["offer"] or "-", price(m["usd_per_hour"])) for m in values["machines"]]
         print("\n" + table(("MACHINE", "STATE", "TYPE", "PRICE"), rows))
@@ -120,6 +125,25 @@ def _memory(values: "dict[str, Any]") -> str:
     peak, predicted = values["peak_memory_bytes"], values["memory_bytes"]
     words = [f"{size(peak)} at its peak"] if peak else []
     return ", ".join([*words, *([f"{size(predicted)} predicted"] if predicted else [])])
+
+
+def _part_row(part: "dict[str, Any]", now: float) -> tuple[object, ...]:
+    """A part of a split run, as a row."""
+    from cryoburst.cli.runs import note
+    from cryoburst.cli.show_values import duration, progress, size
+
+    return (
+        part["part"],
+        part["state"],
+        part["machine"] or "-",
+        part["attempt"],
+        progress(part["progress"]),
+        size(part["bytes_in"]),
+        size(part["bytes_out"]),
+        duration(part["wait_seconds"]),
+        duration(part["run_seconds"]),
+        note({"parts_note": None} | part, now),
+    )
 
 
 def _left(values: "dict[str, Any]") -> str:
@@ -140,7 +164,7 @@ def _progress(values: "dict[str, Any]", now: float) -> str:
     return f"{known}, heard of it {duration(now - values['observed'])} ago"
 
 
-def _last_words(run: "Run") -> str:
+def _last_words(run: "Run", parts: "list[Run]") -> str:
     """What a program that failed said last, in one line; empty when it did not, or the store can't be read."""
     from cryoburst.model.errors import one_line
     from cryoburst.model.states import RunState
@@ -151,5 +175,6 @@ def _last_words(run: "Run") -> str:
     packages = Plugins("packages")
     if run.state is not RunState.FAILED or not begun(run) or run.package not in packages:
         return ""
-    words = one_line(last_words(open_store(run.store), run, packages[run.package].logs[1]))
+    spoke = [part for part in parts if part.state is RunState.FAILED] or [run]
+    words = one_line(last_words(open_store(run.store), spoke, packages[run.package].logs[1]))
     return words if len(words) <= WORDS else f"{words[:WORDS]}…"

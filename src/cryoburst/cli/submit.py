@@ -6,6 +6,7 @@ from pathlib import Path
 
 from cryoburst.model.errors import BadInput, CryoburstError
 from cryoburst.model.job import Wishes
+from cryoburst.model.split import MOST, parse_parts
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,7 +36,9 @@ def job_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--machine", default="", metavar="NAME", help="the machine type, see cryoburst machines")
     parser.add_argument("--max-price", type=float, metavar="USD", help="at most this many USD per hour")
     parser.add_argument("--store", metavar="NAME", default="", help="the store to use, see cryoburst store names")
-    parser.add_argument("--parts", type=int, default=1, metavar="N", help="machines to split the job over (now: 1)")
+    parser.add_argument(
+        "--parts", metavar="N", help="machines to split the job over, or auto: MotionCorr, CtfFind, AutoPick, Extract"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -58,14 +61,17 @@ def run(options: argparse.Namespace) -> int:
     for finding in submitted.findings:
         if finding.level == "warning":
             tell(f"warning: {finding.sentence}")
+        if finding.subject == "parts":
+            tell(finding.sentence)
     if said := watcher.renew(settings, [run.store.partition("://")[0]]):
         tell(said)
     tell_pause(settings)
+    said = f"Submitted run {run.number}" + (f" in {run.parts} parts" if run.parts > 1 else "")
     if options.wait:
         from cryoburst.cli.wait import follow
 
         if not options.json:
-            print(f"Submitted run {run.number}", flush=True)
+            print(said, flush=True)
         return follow(world.ledger, run.number, lambda: watcher.ensure(settings), json=options.json)
     if options.json:
         from cryoburst.cli.show_values import print_json
@@ -73,7 +79,7 @@ def run(options: argparse.Namespace) -> int:
 
         print_json(run_values(run, world.clock()))
     else:
-        print(f"Submitted run {run.number}")
+        print(said)
     return 0
 
 
@@ -86,6 +92,14 @@ def wishes(options: argparse.Namespace) -> Wishes:
     """The wishes that were given as flags. Raises BadInput for one that can't be."""
     if options.max_price is not None and not options.max_price >= 0:
         raise BadInput("the price cap is not a price", where=f"--max-price {options.max_price}", advice="give USD/h")
-    if options.parts < 1:
-        raise BadInput("a job has at least one part", where=f"--parts {options.parts}")
-    return Wishes(options.to, options.machine, options.max_price, options.parts, options.store)
+    return Wishes(options.to, options.machine, options.max_price, _parts(options.parts), options.store)
+
+
+def _parts(text: str | None) -> int | None:
+    """A number of parts, ``AUTO``, or None when nothing was said."""
+    if text is None:
+        return None
+    count = parse_parts(text)
+    if count is None:
+        raise BadInput("not a number of parts", where=f"--parts {text}", advice=f"give 1 to {MOST}, or auto")
+    return count

@@ -19,6 +19,7 @@ _MACHINE = [f.name for f in fields(Machine)]
 _RUN_COLUMNS, _MACHINE_COLUMNS = ", ".join(_RUN), ", ".join(_MACHINE)
 _FINAL = tuple(str(s) for s in RunState if s.final)
 _OPEN_RUNS = f"state NOT IN ({', '.join(repr(s) for s in _FINAL)})"
+_WHOLE = "number > 0"  # no part of another run
 CLAIM_SECONDS = 60.0
 
 
@@ -54,7 +55,8 @@ class Ledger:
     # ------------------------------------------------------------------------------------------------ runs
 
     def add(self, run: Run, *, alone: bool = False) -> Run:
-        """Write a new run; it gets the next free number, or keeps its own when it has one that is free.
+        """Write a new run; it gets the next free number, or keeps its own when it has one that is free. The number of a
+        part is the next below zero.
 
         A run whose uid is there already is returned as it is there. With ``alone``, so is a run that is at work on the
         same job folder: of two that are added at once, one is.
@@ -64,15 +66,17 @@ class Ledger:
             there = self.run_by_uid(run.uid) or (self.unfinished_of(run.project, run.job) if alone else None)
             if there is not None:
                 return there
-            taken = {
-                row[0] for row in self.connection.execute("SELECT number FROM runs WHERE number = ?", [run.number])
-            }
-            if run.number <= 0 or taken:
-                last = self.connection.execute("SELECT coalesce(max(number), 0) FROM runs")[0][0]
-                run = replace(run, number=int(last) + 1)
+            run = replace(run, number=self._free_number(run))
             marks = ", ".join("?" * len(_RUN))
             self.connection.change(f"INSERT INTO runs ({_RUN_COLUMNS}) VALUES ({marks})", _values(run, _RUN))
         return run
+
+    def _free_number(self, run: Run) -> int:
+        least, most = self.connection.execute("SELECT coalesce(min(number), 0), coalesce(max(number), 0) FROM runs")[0]
+        if run.part:
+            return min(int(least), 0) - 1
+        taken = self.connection.execute("SELECT 1 FROM runs WHERE number = ?", [run.number])
+        return run.number if run.number > 0 and not taken else max(int(most), 0) + 1
 
     def run(self, number: int) -> Run:
         """The run with this number. Raises NotThere."""
@@ -86,16 +90,26 @@ class Ledger:
         rows = self.connection.execute(f"SELECT {_RUN_COLUMNS} FROM runs WHERE uid = ?", [uid])
         return _run(rows[0]) if rows else None
 
-    def runs(self, *, unfinished: bool = False, limit: int | None = None) -> list[Run]:
-        """The runs, newest first; with ``unfinished`` only those that are not in a final state."""
-        where = f"WHERE {_OPEN_RUNS}" if unfinished else ""
+    def runs(self, *, unfinished: bool = False, limit: int | None = None, parts: bool = False) -> list[Run]:
+        """The runs, newest first; with ``unfinished`` only those that are not in a final state, with ``parts`` the
+        parts of split runs as well, last."""
+        wanted = [*([_OPEN_RUNS] if unfinished else []), *([] if parts else [_WHOLE])]
+        where = f"WHERE {' AND '.join(wanted)}" if wanted else ""
         tail = f"LIMIT {int(limit)}" if limit is not None else ""
         sql = f"SELECT {_RUN_COLUMNS} FROM runs {where} ORDER BY number DESC {tail}"
         return [_run(row) for row in self.connection.execute(sql)]
 
+    def parts_of(self, run: Run) -> list[Run]:
+        """The parts of a split run, in their order; of a part, itself and those beside it."""
+        if run.parts == 1:
+            return []
+        sql = f"SELECT {_RUN_COLUMNS} FROM runs WHERE uid > ? AND uid < ?"
+        found = [_run(row) for row in self.connection.execute(sql, [f"{run.whole}.", f"{run.whole}/"])]
+        return sorted(found, key=lambda each: each.part)
+
     def unfinished_of(self, project: str, job: str) -> Run | None:
         """The run that is at work on this job folder, or None."""
-        sql = f"SELECT {_RUN_COLUMNS} FROM runs WHERE project = ? AND job = ? AND {_OPEN_RUNS}"
+        sql = f"SELECT {_RUN_COLUMNS} FROM runs WHERE project = ? AND job = ? AND {_WHOLE} AND {_OPEN_RUNS}"
         rows = self.connection.execute(sql, [project, job])
         return _run(rows[0]) if rows else None
 

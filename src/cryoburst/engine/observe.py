@@ -12,6 +12,7 @@ from typing import TypeVar
 
 from cryoburst.engine.lookers import Lookers
 from cryoburst.engine.perform import machine_token
+from cryoburst.engine.split import is_turn
 from cryoburst.engine.stage_out import log_sizes_home, read_spec
 from cryoburst.engine.step import Seen
 from cryoburst.engine.world import World
@@ -80,6 +81,7 @@ class _Kept:
     well: bool = False  # the last look could read the store
     tag: str = ""  # of the heartbeat
     heartbeat: Heartbeat | None = None
+    heard: float | None = None
     started: float | None = None
     exit: Exit | None = None
     stop_written: bool = False
@@ -130,7 +132,7 @@ class Observer:
         try:
             return self._read(run, base, fresh=fresh or (known and (machine is None or not machine.alive)))
         except Corrupt as error:  # it will not get better: as if it were not there
-            log.warning("run %d: %s", run.number, error)
+            log.warning("%s of %s: %s", run.title, run.job, error)
             return replace(base, store_known=True)
         except (CryoburstError, OSError):
             return base
@@ -159,9 +161,13 @@ class Observer:
         return self._lookers[url]
 
     def _read(self, run: Run, base: Seen, *, fresh: bool) -> Seen:
+        if run.state is RunState.SPLIT:
+            return replace(base, parts=tuple(self._world.ledger.parts_of(run)))
         if run.state in (RunState.STAGING_IN, RunState.WAITING):
             if base.now < run.retry_at:
                 return base  # nothing is decided before
+            if run.part and run.state is RunState.STAGING_IN and not is_turn(run, self._world.ledger.parts_of(run)):
+                return replace(base, turn=False)
             spec = self._world.store(run).get(run.prefix + "spec.json") is not None
             return replace(base, store_known=True, spec=spec)
         if run.state not in (RunState.STARTING, RunState.RUNNING):
@@ -185,19 +191,20 @@ class Observer:
             return base
         written = self._stop_written(run, store, kept) if run.stop_wanted else None
         news = kept.heartbeat is not None and kept.exit is None and self._news(run, kept.heartbeat)
-        return replace(base, heartbeat=kept.heartbeat, stop_written=written, news=news)
+        return replace(base, heartbeat=kept.heartbeat, heard=kept.heard, stop_written=written, news=news)
 
     def _look_at(self, run: Run, store: Store, kept: _Kept, now: float, *, fresh: bool) -> None:
         """One look at the store; with ``fresh`` also for an exit record that nobody tells of."""
         told = False
         if run.state is RunState.STARTING:
             started = load_document(store, Started, run.prefix + "started.json")
-            kept.started = started.time if started else None
+            kept.started = (kept.started or now) if started else None
         else:
             key = run.prefix + "heartbeat.json"
             polled = store.poll(key, kept.tag)
             if polled is not None:
                 before, kept.heartbeat, kept.tag = kept.heartbeat, None, polled.tag
+                kept.heard = now if polled.data else kept.heard
                 beat = kept.heartbeat = documents.load(Heartbeat, polled.data, key) if polled.data else None
                 if beat is not None and (before is None or (before.step, before.batches) != (beat.step, beat.batches)):
                     kept.quiet_since = now
@@ -225,7 +232,7 @@ class Observer:
         return [
             run
             for run in runs
-            if not run.stop_wanted
+            if not (run.stop_wanted or run.part)
             and run.package in self._world.packages
             and self._world.packages[run.package].abort_wanted(Path(run.project), run.job)
         ]

@@ -38,7 +38,8 @@ def candidates(world: World, job: Job, run: Run, need: Need) -> list[Offer]:
     if not offers:
         why = _why_none(provider.offers(Need(resources=Resources())), job, need)
         raise NoOffer(f"no machine of {run.provider} can run this job", where=run.job, advice=why)
-    named = [o for o in offers if run.machine in ("", o.name)]
+    wish = "" if job.is_join else run.machine  # that is small: any machine will do
+    named = [o for o in offers if wish in ("", o.name)]
     if not named:
         names = ", ".join(o.name for o in offers[:8])
         raise BadInput(f"{run.provider} has no machine {run.machine} for this job", advice=f"choose one of {names}")
@@ -56,7 +57,9 @@ def choose(world: World, job: Job, run: Run) -> Offer:
 
 
 def need_of(job: Job, run: Run) -> Need:
-    """What a run's machine must have, as the pre-flight left it in the run's row."""
+    """What a run's machine must have, as the pre-flight left it in the run's row; next to nothing for a join."""
+    if job.is_join:
+        return Need(Resources(gpus=job.resources.gpus), job.software)
     resources = Resources(run.processes, run.threads, run.memory_bytes, job.resources.gpus, run.gpu_memory_bytes)
     return Need(resources, job.software, run.disk_bytes)
 
@@ -193,7 +196,7 @@ def mark(world: World, run: Run, state: RunState, reason: str, detail: str, verd
     if verdict is None:
         outcome = {RunState.SUCCEEDED: "succeeded", RunState.STOPPED: "aborted"}.get(state, "failed")
         verdict = Verdict(outcome, sentence(reason, detail, ended=True))
-    if (Path(run.project) / run.job).is_dir():
+    if not run.part and (Path(run.project) / run.job).is_dir():  # the folder is the whole run's
         world.package(run).mark(Path(run.project), run.job, verdict)
     now = world.clock()
     closed = Closed(run.uid, str(state), reason, detail, now, run.attempt)

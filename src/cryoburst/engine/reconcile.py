@@ -4,32 +4,25 @@ Two ticks at once are safe: whoever acts on a run holds its claim, and every cha
 state that was seen. No network call is made inside a database transaction.
 """
 
-import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from pathlib import Path
 
-from cryoburst.engine import earlier, perform, stage_out
+from cryoburst.engine import earlier, parts, perform, stage_out
 from cryoburst.engine.observe import Listings, Observer, list_machines
 from cryoburst.engine.reaper import Reaper
+from cryoburst.engine.sentences import left_behind, named, reason_of, stayed, without_outputs
+from cryoburst.engine.split import failed, places, summary, totals
 from cryoburst.engine.stage_in import forget_inputs, stage_in
 from cryoburst.engine.step import IDLE, Decision, Effect, Seen, after_loss, retry, step
 from cryoburst.engine.world import World
 from cryoburst.model.documents import Exit
 from cryoburst.model.errors import (
-    BadCredentials,
     BadInput,
-    Corrupt,
     CryoburstError,
-    NoCapacity,
-    NotThere,
-    ProviderUnavailable,
-    QuotaExceeded,
     StoreError,
-    StoreFull,
-    StoreRefused,
-    StoreUnavailable,
 )
 from cryoburst.model.reasons import REASONS, sentence
 from cryoburst.model.run import Run
@@ -40,21 +33,9 @@ WORKERS = 8
 LOOK = 0.3  # s that a tick waits for stores; who answers later is heard in a later tick
 SYNC_AGAIN = 5.0  # s after a live sync that failed
 ASK_AGAIN = 60.0  # s between two looks whether the store takes anything from anybody
-HALF_WRITTEN = " (may be half-written)"  # how the agent ends the name of a file that was torn when it was killed
+TELL = 10.0  # s between two lines on the progress of a split run in its log, when no part changed its place
 RECOVER_AGAIN = 5.0  # s after a rebuilding that could not read everything
 
-_REASON_OF_ERROR: tuple[tuple[type[Exception], str], ...] = (
-    (BadInput, "bad_input"),
-    (NoCapacity, "no_capacity"),
-    (QuotaExceeded, "quota"),
-    (BadCredentials, "credentials"),
-    (ProviderUnavailable, "provider_unavailable"),
-    (StoreFull, "store_full"),
-    (StoreUnavailable, "store_unavailable"),
-    (StoreRefused, "store_refused"),
-    (Corrupt, "output_corrupt"),
-    (NotThere, "output_corrupt"),
-)
 # What the agent's exit record says beyond the program's own end -> reason
 _REASON_OF_EXIT = {
     "refused": "refused",
@@ -78,6 +59,7 @@ class Reconciler:
         self._busy: dict[str, Future[None]] = {}  # run uid or machine token -> its work
         self._holders: set[str] = set()
         self._not_before: dict[str, float] = {}
+        self._told: dict[str, tuple[str, float]] = {}  # of split runs: what was told of the parts' places, and when
         self._listings = Listings({}, {})
 
     def tick(self, *, finish: bool = False) -> int:
@@ -92,7 +74,7 @@ class Reconciler:
         self._complete()
         self._busy = {key: future for key, future in self._busy.items() if not future.done()}
         ledger.renew(list(self._holders), world.clock())
-        runs = ledger.runs(unfinished=True)
+        runs = ledger.runs(unfinished=True, parts=True)
         machines = ledger.machines()
         names = {m.provider for m in machines} | {r.provider for r in runs}
         self._listings = list_machines(world, names)
@@ -167,7 +149,7 @@ class Reconciler:
         except (CryoburstError, OSError) as error:
             return self._held_up(run, decision, error, holder)
         except Exception as error:
-            log.exception("run %d", run.number)
+            log.exception("%s", named(run))
             return self._held_up(run, decision, error, holder)
 
     def _perform(self, run: Run, effect: Effect, seen: Seen, holder: str) -> bool:
@@ -175,8 +157,23 @@ class Reconciler:
         match effect:
             case Effect.REQUEST:
                 perform.write_request(world, run)
-                return self._apply(run, Decision(state=RunState.STAGING_IN), holder)
+                split = run.parts > 1 and not run.part
+                return self._apply(run, Decision(state=RunState.SPLIT if split else RunState.STAGING_IN), holder)
+            case Effect.SPLIT:
+                parts.make(world, run)
+                return True
+            case Effect.HALT:
+                broken = failed(seen.parts or ())
+                parts.stop(world, seen.parts or (), run.stop_wanted or (f"{broken.title} failed" if broken else "stop"))
+                return False
+            case Effect.COUNT:
+                self._tell(run, seen.parts or ())
+                changes = {**totals(run, seen.parts or ()), "observed": world.clock(), "reason": "", "detail": ""}
+                self._apply(run, Decision(changes=changes), holder)
+                return False
             case Effect.STAGE_IN:
+                if run.part:
+                    self._event(run, "its inputs go up", once=True)
                 staged = stage_in(world, run)
                 return staged is not None and self._apply(staged, Decision(state=RunState.PLACING), holder)
             case Effect.CREATE:
@@ -199,10 +196,21 @@ class Reconciler:
             case _:
                 return False
 
+    def _tell(self, run: Run, rows: Sequence[Run]) -> None:
+        """A line in the log of a split run when its parts changed places, or when there was none for a while."""
+        now, (told, when) = self._world.clock(), self._told.get(run.uid, ("", 0.0))
+        if places(rows) != told or now - when >= TELL:
+            self._told[run.uid] = (places(rows), now)
+            parts.say(self._world, run, summary(run, rows))
+
     def _apply(self, run: Run, decision: Decision, holder: str) -> bool:
         """Write a decision into the row, while the claim holds; markers and the end in the store come first."""
         world, ledger = self._world, self._world.ledger
         changes = dict(decision.changes)
+        if run.state is RunState.SPLIT and decision.state is not None:
+            rows = ledger.parts_of(run)
+            parts.tell_all(world, run, rows)
+            changes |= totals(run, rows)
         if decision.state is not None:
             changes |= {"state": decision.state, "reason": decision.reason, "detail": decision.detail}
             if decision.state.final:
@@ -219,14 +227,24 @@ class Reconciler:
             machine = ledger.machine(perform.machine_token(changed))
             if machine is not None and machine.state is MachineState.BOOTING:
                 ledger.change_machine(machine, {"state": MachineState.UP, "up": changed.started})
+        if run.state is RunState.SPLIT and changed.state is not run.state:
+            self._told.pop(run.uid, None)
+            parts.tidy(run)
         if changed.state.final or changed.attempt != run.attempt:
             self._observer.forget(run)
         return not changed.state.final
 
     def _note(self, run: Run) -> None:
         why = f": {sentence(run.reason, run.detail, ended=run.state.final)}" if run.reason else ""
-        self._world.ledger.event(run.uid, self._world.clock(), f"{run.state}{why}")
-        log.info("run %d %s%s", run.number, run.state, why)
+        self._event(run, f"{run.state}{why}")
+        log.info("%s %s%s", named(run), run.state, why)
+
+    def _event(self, run: Run, text: str, *, once: bool = False) -> None:
+        """Note what happened to a run; what happens to a part is told of the whole one."""
+        ledger = self._world.ledger
+        text = f"{run.title}: {text}" if run.part else text
+        if not (once and text in {event.text for event in ledger.events(run.whole)}):
+            ledger.event(run.whole, self._world.clock(), text)
 
     def _fetch(self, run: Run) -> Decision:
         """Bring everything home and say how the run ended."""
@@ -234,12 +252,11 @@ class Reconciler:
         spec = self._observer.spec(run)
         seen = self._observer.exit(run)
         changes, manifest = stage_out.fetch(world, run, spec, seen)
-        notes = _left_behind(manifest.outside if manifest is not None else [])
+        notes = left_behind(manifest.outside if manifest is not None else [])
         if changes.get("files_left"):
-            notes.append(_stayed(run, changes))
+            notes.append(stayed(run, changes))
         for note in notes:
-            if note not in {e.text for e in world.ledger.events(run.uid)}:
-                world.ledger.event(run.uid, world.clock(), note)
+            self._event(run, note, once=True)
         package = world.package(run)
         # A program that ended well before the stop reached it has succeeded, whatever was asked of it.
         whole = replace(seen, ended="finished") if seen.ended == "aborted" and seen.code == 0 else seen
@@ -260,6 +277,11 @@ class Reconciler:
             return Decision(again.effect, again.state, again.reason, again.detail, changes | again.changes)
         state = _STATE_OF_OUTCOME[verdict.outcome]
         reason = _REASON_OF_OUTCOME[verdict.outcome]
+        unmade = package.unmade(world.job(run)) if verdict.outcome != "aborted" else []
+        if unmade and verdict.outcome == "failed":
+            verdict = replace(verdict, sentence=f"{verdict.sentence}; {without_outputs(unmade)}")
+        elif unmade and not run.part:  # of a part, the join tries these again
+            self._event(run, without_outputs(unmade), once=True)
         perform.mark(world, run, state, reason, verdict.sentence, verdict)
         if succeeded:  # a program seldom draws the last step of its bar
             changes["done"] = changes.get("total", run.total) or changes.get("done", run.done)
@@ -301,8 +323,8 @@ class Reconciler:
     def _held_up(self, run: Run, decision: Decision, error: Exception, holder: str) -> bool:
         """An effect failed: wait and try again, or end; outputs that are safe in the store are waited for for ever."""
         now, limits = self._world.clock(), self._world.limits
-        reason, detail = _reason_of(error, decision.effect)
-        log.warning("run %d: %s: %s", run.number, reason, detail)
+        reason, detail = reason_of(error, decision.effect)
+        log.warning("%s: %s: %s", named(run), reason, detail)
         if run.state is RunState.RUNNING:
             self._not_before[run.uid] = now + SYNC_AGAIN
             self._world.ledger.change(run, {"reason": reason, "detail": detail}, holder=holder)
@@ -310,6 +332,11 @@ class Reconciler:
         delay = limits.retry_delays[min(run.failures, len(limits.retry_delays) - 1)] if limits.retry_delays else 30.0
         patient: dict[str, object] = {"reason": reason, "detail": detail, "retry_at": now + delay}
         patient["failures"] = run.failures + 1
+        if not Path(run.project).is_dir():  # moved, or on a disk that is not there now: nothing can be said of the job
+            gone = "the project is not there; put it back, or a link to where it is now"
+            wait_ = {"reason": "home_unwritable", "detail": f"{gone}: {run.project}", "retry_at": now + delay}
+            self._world.ledger.change(run, dict[str, object](wait_), holder=holder)
+            return False
         exhausted = run.failures >= len(limits.retry_delays) or not REASONS[reason].retry
         if decision.state is not None or self._stays(run, reason, exhausted):
             self._world.ledger.change(run, patient, holder=holder)
@@ -320,13 +347,14 @@ class Reconciler:
                 perform.mark(self._world, run, RunState.FAILED, reason, detail)
             self._apply(run, chosen, holder)
         except (CryoburstError, OSError) as again:
-            log.warning("run %d can't be marked: %s", run.number, again)
+            log.warning("%s can't be marked: %s", named(run), again)
             self._world.ledger.change(run, patient, holder=holder)
         return False
 
-    @staticmethod
-    def _stays(run: Run, reason: str, exhausted: bool) -> bool:
-        """Whether a run that is held up keeps its state: a draft for a while, outputs that are safe for ever."""
+    def _stays(self, run: Run, reason: str, exhausted: bool) -> bool:
+        """Whether a run that is held up keeps its state: a draft for a while, with parts or safe outputs for ever."""
+        if run.state is RunState.SPLIT:
+            return not (exhausted and reason in _GIVES_UP) or bool(self._world.ledger.parts_of(run))
         if run.state is RunState.STAGING_OUT:
             return not (exhausted and reason in _GIVES_UP)
         return run.state is RunState.DRAFT and not exhausted
@@ -336,33 +364,3 @@ _LOOKS_AT_MACHINE = (RunState.PLACING, RunState.STARTING, RunState.RUNNING)
 _STATE_OF_OUTCOME = {"succeeded": RunState.SUCCEEDED, "failed": RunState.FAILED, "aborted": RunState.STOPPED}
 _REASON_OF_OUTCOME = {"succeeded": "", "failed": "program_failed", "aborted": "aborted"}
 _GIVES_UP = ("output_corrupt", "bad_input", "bug")
-
-
-def _left_behind(outside: list[str]) -> list[str]:
-    """What a manifest says that stayed on the machine: strangers to the job folder, and its own torn files."""
-    torn = [path.removesuffix(HALF_WRITTEN) for path in outside if path.endswith(HALF_WRITTEN)]
-    strange = [path for path in outside if not path.endswith(HALF_WRITTEN)]
-    named = (
-        ("left on the machine, perhaps half-written", torn),
-        ("the job wrote outside its folder, left on the machine", strange),
-    )
-    return [f"{what}: {', '.join(paths[:5])}" for what, paths in named if paths]
-
-
-def _stayed(run: Run, changes: dict[str, object]) -> str:
-    """What the user wished to leave in the store."""
-    count, size = changes["files_left"], float(str(changes["bytes_left"]))
-    outputs = "one output" if count == 1 else f"{count} outputs"
-    stay = "stays" if count == 1 else "stay"
-    return f"{outputs} ({size / 1e6:.1f} MB) {stay} in the store: cryoburst fetch {run.number} brings them"
-
-
-def _reason_of(error: Exception, effect: Effect) -> tuple[str, str]:
-    """The reason code of an error, and its sentence."""
-    if isinstance(error, OSError):
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        return ("home_full" if full else "home_unwritable"), f"{error.strerror or error}: {error.filename or 'home'}"
-    for kind, reason in _REASON_OF_ERROR:
-        if isinstance(error, kind):
-            return reason, str(error)
-    return "bug", f"{type(error).__name__} in {effect}: {error}"

@@ -3,8 +3,10 @@
 The record outlives what gc takes from the store, and a lost database. Nothing is decided by it.
 """
 
+from dataclasses import replace
 from typing import TypeVar
 
+from cryoburst.database.ledger import Ledger
 from cryoburst.engine.world import World, safe_name
 from cryoburst.model import documents
 from cryoburst.model.documents import Batch, Content, Exit, Host, Manifest, Output, Record, Spec, Started, Try
@@ -21,14 +23,36 @@ def record_key(owner: str, uid: str) -> str:
 
 
 def write(world: World, run: Run) -> None:
-    """Write the record of a run, as it ended. Safe to repeat. Raises StoreError."""
-    record = gather(world.store(run), run, world.ledger.machines_of(run.uid))
+    """Write the record of a run, as it ended; what its parts were and made is told of the whole one. Safe to repeat.
+    Raises StoreError."""
+    if run.part:
+        return
+    record = gather(world.store(run), world.ledger, run)
     world.store(run).put(record_key(run.owner, run.uid), documents.dump(record))
 
 
-def gather(store: Store, run: Run, machines: list[Machine]) -> Record:
-    """The record as the documents of the attempts tell it now; what they don't tell is left empty. Raises StoreError
-    when the store does not answer."""
+def gather(store: Store, ledger: Ledger, run: Run) -> Record:
+    """The record as the documents of the attempts tell it now, with those of its parts; what they don't tell is left
+    empty. Raises StoreError when the store does not answer."""
+    own = _gather(store, run, ledger.machines_of(run.uid))
+    parts = [_gather(store, part, ledger.machines_of(part.uid)) for part in ledger.parts_of(run)]
+    if not parts:
+        return own
+    # A part's list is not the project's, and of what it made the joined files are the join's.
+    lists = {i.path for i in own.inputs}
+    inputs = {i.path: i for part in parts for i in part.inputs if i.path not in lists}
+    joined = {o.path for o in own.outputs}
+    outputs = {o.path: o for part in parts for o in part.outputs if o.path not in joined}
+    return replace(
+        own,
+        environment=own.environment or parts[0].environment,
+        tries=[each for record in (*parts, own) for each in record.tries],
+        inputs=[*inputs.values(), *(i for i in own.inputs if i.path not in outputs)],
+        outputs=sorted([*outputs.values(), *own.outputs], key=lambda output: output.path),
+    )
+
+
+def _gather(store: Store, run: Run, machines: list[Machine]) -> Record:
     spec = _load(store, Spec, run.prefix + "spec.json")
     rented = {machine.attempt: machine for machine in machines}
     return Record(
@@ -60,6 +84,7 @@ def _try(store: Store, run: Run, attempt: int, machine: Machine | None) -> Try:
     started = _load(store, Started, prefix + "started.json")
     exit_ = _load(store, Exit, prefix + "exit.json")
     return Try(
+        part=run.part,
         attempt=attempt,
         provider=run.provider,
         offer=machine.offer if machine else run.machine if attempt == run.attempt else "",

@@ -1,13 +1,16 @@
 """Stage in: every input into the store, once per project and content; then spec.json, last (rule 6)."""
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from threading import Lock
 
 from cryoburst.engine import earlier, elsewhere
+from cryoburst.engine.stage_out import added
 from cryoburst.engine.world import World
 from cryoburst.model import documents
 from cryoburst.model.documents import Place, Spec, SpecInput
@@ -76,17 +79,18 @@ def stage_in(world: World, run: Run) -> Run | None:
     places = earlier.places_of_stubs(run, before) | _places(world, run)
     missing = fresh + [i for i in inputs if i.path in checksums and checksums[i.path] not in places]
     _check_stubs(missing)
-    sizes: dict[str, object] = {
+    sizes = {
         "bytes_in": _bytes_in(inputs) + sum(each.size for each in remote.values()),
         "files_in": sum(not i.listed for i in inputs),
         "bytes_to_send": sum(i.size for i in missing),
         "bytes_sent": 0,
     }
-    if world.ledger.change(run, sizes) is None:
+    if world.ledger.change(run, dict[str, object](added(world, run, sizes))) is None:
         return None
     sending = _Sending(world, run, places)
     try:
-        checksums |= sending.send(store, missing)
+        with TemporaryDirectory(prefix="cryoburst-") as folder:
+            checksums |= sending.send(store, [_on_disk(i, Path(folder)) for i in missing])
     except StopWanted:
         return None  # the next tick ends the run; what was sent stays in the store
     _send_archive(world, store, run.store)
@@ -102,7 +106,7 @@ def stage_in(world: World, run: Run) -> Run | None:
         software=dict(job.software),
         inputs=[remote.get(i.path) or _spec_input(i, checksums, places) for i in inputs],
         logs=list(package.logs),
-        log_base={name: _size(Path(run.project) / run.job / name) for name in package.logs},
+        log_base={name: _size(Path(run.project) / run.job / run.log_name(name)) for name in package.logs},
         abort_file=package.abort_file,
         deadline=now + world.terms.walltime,
         grace=world.terms.grace,
@@ -113,11 +117,22 @@ def stage_in(world: World, run: Run) -> Run | None:
     )
     store.put(run.prefix + "spec.json", documents.dump(spec))
     if resume is not None:
-        world.ledger.event(run.uid, now, f"attempt {run.attempt} goes on {resume.sentence}")
-    sent: dict[str, object] = {"bytes_to_send": sending.bytes, "bytes_sent": sending.bytes, "staged": now}
+        goes_on = f"attempt {run.attempt} goes on {resume.sentence}"
+        world.ledger.event(run.whole, now, f"{run.title}: {goes_on}" if run.part else goes_on)
+    sent = added(world, run, {"bytes_to_send": sending.bytes, "bytes_sent": sending.bytes})
     if resume is None:  # what comes is counted from the beginning
-        sent |= {"bytes_out": 0, "files_out": 0}
-    return world.ledger.change(run, sent)
+        sent |= added(world, run, {"bytes_out": 0, "files_out": 0})
+    return world.ledger.change(run, {**sent, "staged": now})
+
+
+def _on_disk(item: Input, folder: Path) -> Input:
+    """An input as a file that can be sent: what stands for another's content is written into ``folder``."""
+    if item.content is None:
+        return item
+    source = folder / hashlib.sha256(item.path.encode("utf-8", "surrogateescape")).hexdigest()
+    source.write_bytes(item.content)
+    seen = source.stat()
+    return replace(item, source=source, mtime_ns=seen.st_mtime_ns, inode=seen.st_ino)
 
 
 def forget_inputs(world: World, run: Run) -> None:
@@ -190,6 +205,8 @@ class _Sending:
             for each in sent:
                 found = inputs[each.source.name]
                 self._checksums[found.path] = each.checksum
+                if found.content is not None:
+                    continue  # it is no file of the project
                 self._rows.append((found.path, found.size, found.mtime_ns, found.inode, each.checksum))
 
     def _moved(self, size: int, wire: bool) -> None:
@@ -204,7 +221,8 @@ class _Sending:
             handled, self._told = self._handled, self._world.clock()
         self._world.ledger.keep_objects(self._run.store, self._run.store_folder, new)
         self._world.ledger.keep_checksums(self._run.project, rows)
-        self._world.ledger.change(self._run, {"bytes_sent": handled})
+        sent = added(self._world, self._run, {"bytes_sent": handled})
+        self._world.ledger.change(self._run, dict[str, object](sent))
 
 
 def _checksums(world: World, run: Run, inputs: list[Input]) -> tuple[dict[str, str], list[Input]]:
@@ -220,6 +238,9 @@ def _checksums(world: World, run: Run, inputs: list[Input]) -> tuple[dict[str, s
         if each.stub:
             found[each.path] = each.stub
         if each.listed or each.stub or each.remote:
+            continue
+        if each.content is not None:
+            fresh.append(each)
             continue
         identity = (each.size, each.mtime_ns, each.inode)
         row = known.get(each.path)

@@ -38,7 +38,7 @@ def log_sizes_home(run: Run, spec: Spec) -> dict[str, int]:
     sizes: dict[str, int] = {}
     for name, base in spec.log_base.items():
         try:
-            sizes[name] = max(0, (folder / name).stat().st_size - base)
+            sizes[name] = max(0, (folder / run.log_name(name)).stat().st_size - base)
         except FileNotFoundError:
             sizes[name] = 0
     return sizes
@@ -72,11 +72,11 @@ def sync(world: World, run: Run, spec: Spec, heartbeat: Heartbeat, wanted: Wish 
         size += sum(now - before.get(path, 0) for path, now in brought.items())
         files += sum(path not in before for path in brought)
         done = number
-    changes: dict[str, object] = {"batches_home": done, "observed": heartbeat.time}
+    changes: dict[str, object] = {"batches_home": done, "observed": world.clock()}
     if done != run.batches_home:
         changes |= {"bytes_out": max(0, size), "files_out": files}
-    if heartbeat.command_started is not None:
-        changes["command_started"] = heartbeat.command_started
+    if heartbeat.command_started is not None and not _counts_from_its_parts(run):
+        changes["command_started"] = _by_our_clock(world, run, heartbeat.command_started, heartbeat.time)
     return changes | _progress(world, run)
 
 
@@ -112,7 +112,7 @@ def fetch(
     if data is None:
         last = _last_words(store, run, exit_.time, exit_.log, exit_.command_started)
         done = sync(world, run, spec, last, wanted) | gather(world, run, wanted)
-        return done | _told_by(exit_), None
+        return done | _times(world, run, exit_), None
     manifest = documents.load(Manifest, data, run.prefix + "manifest.json")
     whole = made(world, run, run.attempt - 1).without(spec.void).then(manifest.outputs)
     outputs = list(whole.outputs.values())
@@ -121,17 +121,29 @@ def fetch(
     leave(run, staying)
     _bring(world, store, package, run, coming, live=False)
     _clear(world, run, {*whole.void, *manifest.gone} - set(whole.outputs))
-    changes: dict[str, object] = {
-        **counted(run, outputs),
-        "command_started": exit_.command_started,
-        **_told_by(exit_),
-    }
+    changes = added(world, run, counted(run, own(package, run, outputs))) | _times(world, run, exit_)
     return changes | _progress(world, run), manifest
 
 
-def _told_by(exit_: Exit) -> dict[str, object]:
-    """Changes of the run's row that say what its command took."""
-    return {"command_seconds": exit_.command_seconds, "peak_memory_bytes": exit_.peak_memory_bytes}
+def _times(world: World, run: Run, exit_: Exit) -> dict[str, object]:
+    """When the command began and what it took; of a split run, from the first part's to the end of the join."""
+    if _counts_from_its_parts(run):
+        return {"command_seconds": world.clock() - (run.command_started or 0.0)}
+    began = exit_.command_started
+    if began is not None:
+        began = _by_our_clock(world, run, began, exit_.time)
+    took = {"command_seconds": exit_.command_seconds, "peak_memory_bytes": exit_.peak_memory_bytes}
+    return {**took, "command_started": began}
+
+
+def _counts_from_its_parts(run: Run) -> bool:
+    """Whether the command of a split run began with that of its first part."""
+    return run.parts > 1 and not run.part and run.command_started is not None
+
+
+def _by_our_clock(world: World, run: Run, began: float, told: float) -> float:
+    """When a command began, as its machine told: on a machine whose clock is wrong, as near as can be known."""
+    return min(max(began, run.submitted), world.clock() - max(0.0, told - began))
 
 
 def salvage(world: World, run: Run, spec: Spec, heartbeat: Heartbeat | None) -> dict[str, object]:
@@ -150,7 +162,18 @@ def gather(world: World, run: Run, wanted: Wish | None = None) -> dict[str, int]
     coming, staying = _parted(package, run, outputs, wanted)
     leave(run, staying)
     _bring(world, world.store(run), package, run, coming, live=True)
-    return counted(run, outputs)
+    return added(world, run, counted(run, own(package, run, outputs)))
+
+
+def own(package: Package, run: Run, outputs: Iterable[Output]) -> list[Output]:
+    """The outputs without a part's own versions of what the join writes for all."""
+    return [output for output in outputs if not _of_all(package, run, output)]
+
+
+def added(world: World, run: Run, counts: dict[str, int]) -> dict[str, int]:
+    """What the join moved and what the parts did, together; of any other run, what it did."""
+    parts = [] if run.part else world.ledger.parts_of(run)
+    return {name: value + sum(int(getattr(part, name)) for part in parts) for name, value in counts.items()}
 
 
 def counted(run: Run, outputs: list[Output]) -> dict[str, int]:
@@ -180,12 +203,18 @@ def know(world: World, run: Run, outputs: Iterable[Output]) -> None:
     world.ledger.keep_objects(run.store, run.store_folder, places)
 
 
-def _clear(world: World, run: Run, gone: Iterable[str]) -> None:
-    """Take away what a killed process was still writing here, for nobody else writes in this folder now; and what came
-    while the job ran and is no output of it in the end: files that the program took away again, or those of a step that
-    was done again without making them (a refinement that then converged)."""
-    for path in (Path(run.project) / run.job).rglob(f"{UNFINISHED}*"):
+def clear(folder: Path) -> None:
+    """Take away what a killed process was still writing here: nobody else writes in this folder now."""
+    for path in folder.rglob(f"{UNFINISHED}*"):
         path.unlink(missing_ok=True)
+
+
+def _clear(world: World, run: Run, gone: Iterable[str]) -> None:
+    """Take away what a killed process was still writing here, unless another part may be at work; and what came while
+    the job ran and is no output of it in the end: files that the program took away again, or those of a step that was
+    done again without making them (a refinement that then converged)."""
+    if not run.part:
+        clear(Path(run.project) / run.job)
     known = world.ledger.checksums(run.project)
     for name in gone:
         target = place_at_home(Path(run.project), run.job, name)
@@ -214,7 +243,7 @@ def _bring_logs(store: Store, run: Run, spec: Spec, there: dict[str, int], tails
     for name in spec.log_base:
         offset, end = have[name], there.get(name, 0)
         tail = tails.get(name, "").encode("latin-1", "replace")
-        target = place_at_home(Path(run.project), run.job, run.job + name)
+        target = place_at_home(Path(run.project), run.job, run.job + run.log_name(name))
         target.touch()
         while offset < end:
             new = tail[offset - end :] if end - offset <= len(tail) else _chunk(store, run.prefix, name, offset)
@@ -280,10 +309,15 @@ def _wanted(run: Run, output: Output, target: Path) -> Wanted:
     return Wanted(output.path, str(target), output.size, output.checksum, place, output.mtime_ns)
 
 
+def _of_all(package: Package, run: Run, output: Output) -> bool:
+    """Whether it is a part's own version of what the join writes for all."""
+    return run.part > 0 and package.joined(output.path.removeprefix(run.job))
+
+
 def _left_out(package: Package, run: Run, output: Output) -> bool:
-    """Logs come by ``_bring_logs``; markers are written by the package, last."""
+    """Logs come by ``_bring_logs``; markers are written by the package, last; a part knows nothing of the others."""
     name = output.path.removeprefix(run.job)
-    return name in package.logs or package.held(name)
+    return name in package.logs or package.held(name) or _of_all(package, run, output)
 
 
 def _is_home(target: Path, output: Output, known: dict[str, tuple[int, int, int, str]]) -> bool:
@@ -312,8 +346,10 @@ def _link(project: Path, target: Path, points_to: str) -> None:
 
 
 def _progress(world: World, run: Run) -> dict[str, object]:
-    """How far the program is, from the log that is home."""
-    log = Path(run.project) / run.job / world.package(run).logs[0]
+    """How far the program is, from the log that is home. The join has next to nothing to do: its parts counted."""
+    if run.parts > 1 and not run.part:
+        return {}
+    log = Path(run.project) / run.job / run.log_name(world.package(run).logs[0])
     try:
         with log.open("rb") as file:
             file.seek(max(0, log.stat().st_size - LOG_TAIL))

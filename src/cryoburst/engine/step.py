@@ -6,6 +6,7 @@ Unknown is never gone and never failed: an observation that could not be made is
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from cryoburst.engine.split import failed, totals
 from cryoburst.model.documents import Exit, Heartbeat
 from cryoburst.model.patience import Limits
 from cryoburst.model.plugins import MachineSeen
@@ -19,6 +20,9 @@ class Effect(StrEnum):
 
     NOTHING = "nothing"
     REQUEST = "request"  # write the request to the store
+    SPLIT = "split"  # write the rows of the parts
+    HALT = "halt"  # want the end of all parts
+    COUNT = "count"  # add up what the parts did, and tell it
     STAGE_IN = "stage_in"  # send inputs, then the spec
     CREATE = "create"  # ask the provider for the machine (same token, same machine)
     SYNC = "sync"  # bring new log lines and whole outputs home
@@ -41,6 +45,7 @@ class Seen:
     spec: bool | None = None
     started: float | None = None
     heartbeat: Heartbeat | None = None
+    heard: float | None = None  # when the heartbeat was last found to be new, by our clock: the machine's may be wrong
     exit: Exit | None = None
     stop_written: bool | None = None
     machine: MachineSeen | None = None
@@ -48,6 +53,8 @@ class Seen:
     listed: float = 0.0  # when the provider's listing was begun
     news: bool = False  # the heartbeat counts more than home has
     silence: float = 0.0  # s that a machine which is well may be silent
+    parts: tuple[Run, ...] | None = None  # of a run that is split
+    turn: bool = True  # of a part: its inputs may be sent now
 
 
 @dataclass(frozen=True)
@@ -92,8 +99,12 @@ def step(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> Decis
     match run.state:
         case RunState.DRAFT:
             return Decision(Effect.REQUEST)
+        case RunState.SPLIT:
+            return _split(run, seen)
         case RunState.STAGING_IN:
-            return Decision(state=RunState.PLACING) if seen.spec else Decision(Effect.STAGE_IN)
+            if seen.spec:
+                return Decision(state=RunState.PLACING)
+            return Decision(Effect.STAGE_IN) if seen.turn else IDLE
         case RunState.PLACING:
             placed = machine is not None and machine.state in (MachineState.BOOTING, MachineState.UP)
             return Decision(state=RunState.STARTING) if placed else Decision(Effect.CREATE)
@@ -110,6 +121,32 @@ def step(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> Decis
 
 
 _STOPPED_AT_ONCE = (RunState.DRAFT, RunState.STAGING_IN, RunState.PLACING, RunState.WAITING, RunState.STARTING)
+
+
+def _split(run: Run, seen: Seen) -> Decision:
+    """The parts are at work; are all there, did one fail, have all ended?"""
+    if seen.parts is None:
+        return IDLE
+    if len(seen.parts) < run.parts and not run.stop_wanted:
+        return Decision(Effect.SPLIT)
+    broken = failed(seen.parts)
+    stopped = any(part.state is RunState.STOPPED for part in seen.parts)
+    ending = bool(run.stop_wanted) or broken is not None or stopped
+    left = [part for part in seen.parts if not part.state.final]
+    if ending and any(not part.stop_wanted for part in left):
+        return Decision(Effect.HALT)
+    if left:
+        new = any(getattr(run, name) != value for name, value in totals(run, seen.parts).items())
+        return Decision(Effect.COUNT) if new and seen.now - (run.observed or 0.0) >= COUNT_AGAIN else IDLE
+    if run.stop_wanted or (stopped and broken is None):
+        return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted)
+    if broken is not None:
+        detail = f"{broken.title}: {broken.detail}"
+        return Decision(state=RunState.FAILED, reason=broken.reason, detail=detail)
+    return Decision(state=RunState.STAGING_IN)
+
+
+COUNT_AGAIN = 1.0  # s between two sums of what the parts did
 
 
 def _starting(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> Decision:
@@ -136,7 +173,7 @@ def _running(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> D
     overdue = run.stop_wanted and seen.now - run.stop_since > limits.abort
     if overdue or _dead(machine, seen, limits):
         return Decision(Effect.SALVAGE)
-    heard = seen.heartbeat.time if seen.heartbeat else (run.observed or run.started or seen.now)
+    heard = seen.heard or run.observed or run.started or seen.now
     silent = seen.now - heard > max(limits.lost, 3 * seen.silence)
     if silent and not run.lost_since:
         return Decision(changes={"lost_since": seen.now})
@@ -192,7 +229,9 @@ def retry(run: Run, reason: str, detail: str, now: float, limits: Limits, *, new
         "lost_since": 0.0,
     }
     if new_attempt:
-        changes |= {"attempt": run.attempt + 1, "batches_home": 0, "started": None, "command_started": None}
+        changes |= {"attempt": run.attempt + 1, "batches_home": 0, "started": None}
+        if run.parts == 1 or run.part:  # what a split run did, its parts did
+            changes["command_started"] = None
     return Decision(state=RunState.WAITING, reason=reason, detail=detail, changes=changes)
 
 

@@ -30,7 +30,13 @@ class World:
     line: Callable[[], Line] = Line  # one for each transfer; what they share is in it
 
     def job(self, run: Run) -> Job:
-        """The job of a run as its package reads it now, fitted as it was when the run began. Raises BadInput."""
+        """The job of a run as its package reads it now, fitted as it was when the run began: of a part its own, of a
+        split run the join. Raises BadInput."""
+        job = self.whole_job(run)
+        return job if run.parts == 1 else self.package(run).part(job, run.part, run.parts)
+
+    def whole_job(self, run: Run) -> Job:
+        """The job of a run, split or not, as its package reads it now, fitted as it was. Raises BadInput."""
         project, package = Path(run.project), self.package(run)
         job = package.read_job(project / run.target, project)
         return package.fit(job, run.fitted_to)[0] if run.fitted_to else job

@@ -6,7 +6,7 @@ with an unknown or missing field is refused, so that an agent of another version
 
 import json
 import types
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cache
 from typing import Any, NamedTuple, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -229,8 +229,10 @@ class Content:
 
 @dataclass(frozen=True)
 class Try:
-    """One attempt of a run: on what, for how long, at what price. What is not known is None or empty."""
+    """One attempt of a run, or of a part of it: on what, for how long, at what price. What is not known is None or
+    empty."""
 
+    part: int  # 0: of the run itself
     attempt: int
     provider: str
     offer: str
@@ -303,7 +305,8 @@ class Head:
 
 def dump(document: object) -> bytes:
     """A document as JSON bytes with sorted keys, so that the same document has the same bytes."""
-    return json.dumps(asdict(cast(Any, document)), sort_keys=True, ensure_ascii=True, indent=1).encode()
+    # One field a line, for people; ``indent`` would do the same many times as slowly, and a spec may name 50,000 files.
+    return json.dumps(document, sort_keys=True, ensure_ascii=True, separators=(",\n", ": "), default=vars).encode()
 
 
 def load(kind: type[D], data: bytes, where: str) -> D:

@@ -27,7 +27,7 @@ class Wishes:
     provider: str = ""  # --to
     machine: str = ""  # --machine: the name of an offer
     max_price: float | None = None  # --max-price, USD/h
-    parts: int = 1  # --parts
+    parts: int | None = None  # --parts; AUTO leaves their number to us
     store: str = ""  # --store: the name or address of a store
     leave: tuple[str, ...] = ()  # --leave: patterns of outputs that stay in the store
 
@@ -37,7 +37,7 @@ class Wishes:
             provider=self.provider or other.provider,
             machine=self.machine or other.machine,
             max_price=other.max_price if self.max_price is None else self.max_price,
-            parts=self.parts if self.parts != 1 else other.parts,
+            parts=other.parts if self.parts is None else self.parts,
             store=self.store or other.store,
             leave=self.leave or other.leave,
         )
@@ -63,6 +63,13 @@ class Job:
     wishes: Wishes = field(default_factory=Wishes)
     restart: str = ""  # the file that --continue starts from; empty for a fresh job
     made: frozenset[str] | None = None  # of its own folder, what it goes on from; None: whatever is there
+    part: int = 0  # of a split job: which part, from 1 on; 0 is the join of what the parts made
+    parts: int = 1  # 1: the job is not split
+
+    @property
+    def is_join(self) -> bool:
+        """Whether it makes of what the parts made what the whole job would have left."""
+        return self.parts > 1 and not self.part
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,7 @@ class Input:
     when a symbolic link leads outside). A ``listed`` file must exist on the machine but its content is never read
     (Import only lists movies): no byte of it is sent. A ``stub`` is not on this disk: its content, of this checksum, is
     in the project's store. A ``remote`` one is an object at this address in a bucket; its size is not known from here.
+    ``content`` is what the machine gets in place of the file on this disk: a part's own rows of a list.
     """
 
     path: str
@@ -83,6 +91,7 @@ class Input:
     listed: bool = False
     stub: str = ""
     remote: str = ""
+    content: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Protocol
 from cryoburst.model.course import Course, Panel, Past
 from cryoburst.model.documents import Exit
 from cryoburst.model.job import Input, Job, Progress, Resources, Resume, Verdict
+from cryoburst.model.split import Cut
 from cryoburst.model.store import UNFINISHED, Polled, Store, Stored
 
 __all__ = [
@@ -241,6 +242,28 @@ class Package(Protocol):
 
     def held(self, name: str) -> bool:
         """Whether this file of the job folder is a marker: it comes home last, or is written by ``mark``."""
+        ...
+
+    def cut(self, job: Job) -> Cut:
+        """What the job can be split by, from its own lists here; quick. Raises BadInput when a list can't be read."""
+        ...
+
+    def part(self, job: Job, part: int, parts: int) -> Job:
+        """A part of the job, from 1 on, which works on its ``block`` of the units alone; part 0 is the join.
+
+        The join runs in the job folder when everything that the parts made is there, and leaves what the whole job
+        would have left. A unit without outputs is worked on by the join itself, so that it ends as on one machine.
+        ``inputs`` of either gives the exact closure. Reads nothing.
+        """
+        ...
+
+    def joined(self, name: str) -> bool:
+        """Whether this file of the job folder is about all units, so that only the join can write it: that of a part
+        stays in the store."""
+        ...
+
+    def unmade(self, job: Job) -> list[str]:
+        """The units of a job, or of its part, that have no outputs at home, in their order."""
         ...
 
     def progress(self, job: Job, log: str) -> Progress | None:

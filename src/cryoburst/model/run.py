@@ -4,11 +4,17 @@ from dataclasses import dataclass
 
 from cryoburst.model.project import project_id
 from cryoburst.model.states import MachineState, RunState
+from cryoburst.model.store import UNFINISHED
 
 
 @dataclass(frozen=True)
 class Run:
-    """One request to carry a job out. ``attempt`` counts tries; each has its own prefix in the store."""
+    """One request to carry a job out. ``attempt`` counts tries; each has its own prefix in the store.
+
+    A part of a split run is a run as well, with its own attempts, machines and prefixes. Its uid is that of the whole
+    run, a dot and the number of the part, so that whoever sees it (a machine's tag, a key in a store) knows the part;
+    its own number is negative, for nobody types it.
+    """
 
     number: int
     uid: str
@@ -61,6 +67,26 @@ class Run:
     gpu_memory_bytes: int = 0  # the same, of each GPU
     disk_bytes: int = 0  # for inputs and outputs together; 0: unknown
     peak_memory_bytes: int = 0  # that it had at most; 0: unknown
+
+    @property
+    def whole(self) -> str:
+        """The uid of the run that this is a part of; its own for one that is no part."""
+        return self.uid.partition(".")[0]
+
+    @property
+    def part(self) -> int:
+        """Which part of a split run this is, from 1 on; 0 for one that is no part."""
+        return int(self.uid.partition(".")[2] or 0)
+
+    @property
+    def title(self) -> str:
+        """What people call it, where its job is named beside."""
+        return f"part {self.part} of {self.parts}" if self.part else f"run {self.number}"
+
+    def log_name(self, name: str) -> str:
+        """Where a log of the program is at home, in the job folder: that of a part stays hidden until the parts are
+        told in their order."""
+        return f"{UNFINISHED}part{self.part}.{name}" if self.part else name
 
     @property
     def prefix(self) -> str:

@@ -14,6 +14,7 @@ class RunState(StrEnum):
     """Where a run is. Lost contact is a flag on RUNNING, not a state."""
 
     DRAFT = "DRAFT"  # the row is written; nothing has left the project
+    SPLIT = "SPLIT"  # its parts are at work, each a run of its own; what they make is joined after the last
     STAGING_IN = "STAGING_IN"  # inputs go to the store
     PLACING = "PLACING"  # all inputs are in the store; a machine is being asked for
     STARTING = "STARTING"  # a machine exists; the agent has not said that it started
@@ -53,8 +54,12 @@ R, M = RunState, MachineState
 
 RUN_TRANSITIONS: tuple[Transition[RunState], ...] = (
     Transition(R.DRAFT, R.STAGING_IN, "the request is in the store, so a lost database can be rebuilt"),
+    Transition(R.DRAFT, R.SPLIT, "the request is in the store, and the job is to be split"),
     Transition(R.DRAFT, R.FAILED, "the inputs are missing or wrong"),
     Transition(R.DRAFT, R.STOPPED, "stopped before anything was sent"),
+    Transition(R.SPLIT, R.STAGING_IN, "every part has succeeded, and what they made is at home: the join begins"),
+    Transition(R.SPLIT, R.FAILED, "a part failed, and the others have ended"),
+    Transition(R.SPLIT, R.STOPPED, "the user stopped it, and all parts have ended"),
     Transition(R.STAGING_IN, R.PLACING, "all inputs and the spec are in the store"),
     Transition(R.STAGING_IN, R.WAITING, "the store did not take an input"),
     Transition(R.STAGING_IN, R.FAILED, "an input is missing or changed, or the store never took it"),

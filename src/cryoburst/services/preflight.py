@@ -4,6 +4,7 @@ What is wrong with the job's own files its package says (``Package.examine``); h
 size, and the fit of MPI ranks and threads. All checks run; nothing is sent, rented or marked.
 """
 
+import math
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -12,10 +13,11 @@ from cryoburst.agent import software
 from cryoburst.engine import earlier, perform
 from cryoburst.engine.perform import gigabytes
 from cryoburst.engine.world import World
-from cryoburst.model.errors import Refused
+from cryoburst.model.errors import BadInput, Refused
 from cryoburst.model.job import Input, Job, Resources
 from cryoburst.model.plugins import Demand, Examined, Finding, Need, Offer, Package
 from cryoburst.model.run import Run
+from cryoburst.model.split import AUTO, auto_parts
 
 FORCE = "submit it with --force to go on all the same (RELION's window: add --force to 'Queue submit command')"
 
@@ -32,10 +34,12 @@ class Preflight:
     offer: Offer | None  # None when no machine would do: then a finding says why
 
 
-def examine(world: World, package: Package, job: Job, run: Run) -> Preflight:
-    """Look at a job and at the machines that it could have. A list that is a stub here comes home to be read.
+def examine(world: World, package: Package, job: Job, run: Run, parts: int = 1) -> Preflight:
+    """Look at a job, in as many parts as are wished for, and at the machines that it could have. A list that is a stub
+    here comes home to be read.
 
-    Raises BadInput when an input is missing, and the store's error when a list can't be brought.
+    Raises BadInput when an input is missing or the job can't be split, and the store's error when a list can't be
+    brought.
     """
     inputs = earlier.reading(world, run, lambda: package.inputs(job))
     findings: list[Finding] = []
@@ -55,12 +59,45 @@ def examine(world: World, package: Package, job: Job, run: Run) -> Preflight:
             run = replace(run, fitted_to=cores)
     fitted = job
     examined = earlier.reading(world, run, lambda: package.examine(fitted, inputs))
-    run = replace(run, script=job.script, processes=job.resources.processes, threads=job.resources.threads)
+    run = replace(run, script=job.script)
+    run, said = split(package, job, run, parts, offers[0].cores if offers else 1)
+    findings += [Finding("info", "parts", said)] if said else []
+    examined = replace(examined, most=_of_part(examined.most, run), least=_of_part(examined.least, run))
+    run = replace(run, processes=job.resources.processes, threads=job.resources.threads)
     offer: Offer | None = None
     if offers:
         run, offer, size = _place(world, job, run, examined)
         findings += size
     return Preflight(job, run, inputs, [*findings, *examined.findings], examined.most, offer)
+
+
+def split(package: Package, job: Job, run: Run, wanted: int, cores: int) -> tuple[Run, str]:
+    """The run in as many parts as are wanted (``AUTO``: as its machines with so many cores are good for), and a
+    sentence on what was chosen or adapted. Raises BadInput when somebody wants parts of a job that can't be split."""
+    if wanted == 1:
+        return run, ""
+    cut = package.cut(job)
+    if not cut.units:
+        if wanted == AUTO:
+            return run, f"it runs on one machine: {cut.refusal}"
+        advice = "set Parts to 1 or auto, or leave --parts out"
+        raise BadInput(f"this job can't be split: {cut.refusal}", where=job.folder, advice=advice)
+    count = min(auto_parts(cut, cores) if wanted == AUTO else wanted, cut.units)
+    said = ""
+    if wanted == AUTO:
+        chosen = "one part was" if count == 1 else f"{count} parts were"
+        said = f"{chosen} chosen for {cut.units} {cut.unit} on machines of {cores} cores"
+    elif count < wanted:
+        said = f"{wanted} parts were asked for, and there are {cut.units} {cut.unit}: each is a part"
+    if count == 1:
+        return run, said
+    join = package.part(job, 0, count)  # what the run itself does when its parts have ended
+    return replace(run, parts=count, script=join.script, total=cut.units, unit=cut.unit), said
+
+
+def _of_part(demand: Demand, run: Run) -> Demand:
+    """What a part needs: as much memory as the whole, and of the disk its share."""
+    return replace(demand, disk=math.ceil(demand.disk / run.parts))
 
 
 def check(found: Preflight, *, force: bool) -> None:

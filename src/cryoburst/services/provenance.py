@@ -63,7 +63,7 @@ def record_of(open_store: OpenStore, ledger: Ledger, run: Run) -> Record:
             return documents.load(Record, data, key)
         except Corrupt:  # of another version
             pass
-    return gather(store, run, ledger.machines_of(run.uid))
+    return gather(store, ledger, run)
 
 
 def chain(open_store: OpenStore, ledger: Ledger, package: Package, run: Run) -> list[Link]:

@@ -14,6 +14,7 @@ from cryoburst.model.documents import Closed, Exit, Request, Spec, Started, Stop
 from cryoburst.model.errors import CryoburstError, ProviderError, StoreFull, StoreUnavailable
 from cryoburst.model.plugins import Store
 from cryoburst.model.run import Run
+from cryoburst.model.split import block
 from cryoburst.model.states import RunState
 
 
@@ -74,7 +75,7 @@ def _from_store(world: World, url: str, problems: list[str]) -> list[Run]:
 def _rebuild(world: World, store: Store, url: str, request: Request) -> Run:
     """The row of a run as the store shows it."""
     values = {name: getattr(request, name) for name in Request.__dataclass_fields__ if name != "format"}
-    run = Run(**values, store=url)
+    run = _with_units(world, Run(**values, store=url))
     data = store.get(closed_key(run.owner, run.uid))
     if data is not None:
         closed = documents.load(Closed, data, closed_key(run.owner, run.uid))
@@ -90,6 +91,18 @@ def _rebuild(world: World, store: Store, url: str, request: Request) -> Run:
         attempts = {int(part) for s in store.list(run.home_prefix) if (part := _attempt(run, s.key)).isdigit()}
         run = replace(run, attempt=max(attempts, default=1))
     return _with_marks(world, store, run)
+
+
+def _with_units(world: World, run: Run) -> Run:
+    """How much a split run or its part has to do, as far as its lists at home still say."""
+    if run.parts == 1:
+        return run
+    try:
+        cut = world.package(run).cut(world.whole_job(run))
+    except CryoburstError:
+        return run
+    total = len(block(cut.units, run.part, run.parts)) if run.part else cut.units
+    return replace(run, total=total, unit=cut.unit)
 
 
 def _attempt(run: Run, key: str) -> str:
@@ -114,19 +127,21 @@ def _with_marks(world: World, store: Store, run: Run) -> Run:
             peak_memory_bytes=ended.peak_memory_bytes,
         )
     if run.state.final:
-        outputs = list(earlier.made(world, run, run.attempt).outputs.values())
+        outputs = stage_out.own(world.package(run), run, earlier.made(world, run, run.attempt).outputs.values())
         if run.leave:
             stage_out.know(world, run, outputs)  # a stub at home says what it stands for, and not where that is
         return replace(run, **stage_out.counted(run, outputs))
     stop = load_document(store, Stop, run.prefix + "stop.json")
     if stop is not None:
         run = replace(run, stop_wanted=stop.why, stop_since=stop.time)
-    if spec is None and _marked_at_home(world, run):
+    if spec is None and not run.part and _marked_at_home(world, run):
         return replace(run, state=RunState.FAILED, detail="it had ended; how is told by the marker in its job folder")
     if ended is not None:
         return replace(run, state=RunState.STAGING_OUT)
     if started is not None:
         return replace(run, state=RunState.RUNNING, observed=time.time())
+    if spec is None and run.parts > 1 and not run.part:
+        return replace(run, state=RunState.SPLIT)
     return replace(run, state=RunState.STAGING_IN)
 
 
@@ -137,6 +152,9 @@ def _marked_at_home(world: World, run: Run) -> bool:
 
 
 def _add(world: World, run: Run) -> Run:
+    if run.parts > 1 and run.state.final and not run.part:  # its parts were added before: their numbers are negative
+        counts = {name: int(getattr(run, name)) for name in ("bytes_in", "files_in", "bytes_out", "files_out")}
+        run = replace(run, **stage_out.added(world, run, counts))
     added = world.ledger.add(run)
     world.ledger.event(added.uid, world.clock(), f"found again in the store as {added.state}")
     return added

@@ -88,10 +88,12 @@ def _named(evidence: Evidence, name: str, owner: str) -> list[Known]:
         found = [run for run in mine if run.request.number == int(name)]
     if not found:
         raise BadInput("there is no such run in the store", where=name, advice="see cryoburst store ls NAME PROJECT")
+    wanted = {run.request.uid for run in found}
+    parts = [run for run in evidence.runs.values() if run.request.uid.partition(".")[0] in wanted - {run.request.uid}]
     if len(found) > 1:
         uids = ", ".join(f"{run.request.uid} ({run.request.job})" for run in found)
         raise BadInput(f"{len(found)} runs have this number", where=name, advice=f"name one of {uids}")
-    return found
+    return found + parts
 
 
 def _unfinished(evidence: Evidence, asked: Asked) -> Known | None:

@@ -1,12 +1,15 @@
 """What is shown of runs and machines: plain values with documented names (docs/json.md), for people and programs."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cryoburst.database.ledger import Ledger
+from cryoburst.engine.split import places
 from cryoburst.model.course import Course
 from cryoburst.model.plugins import Finding, Offer
 from cryoburst.model.reasons import sentence
 from cryoburst.model.run import Machine, Run
+from cryoburst.model.states import RunState
 
 if TYPE_CHECKING:  # a list of runs must not wait for what submits them
     from cryoburst.services.submit import Planned
@@ -14,8 +17,9 @@ if TYPE_CHECKING:  # a list of runs must not wait for what submits them
 Values = dict[str, Any]
 
 
-def run_values(run: Run, now: float) -> Values:
-    """One run. Times are seconds since the epoch, durations seconds, sizes bytes; unknown is null."""
+def run_values(run: Run, now: float, parts: Sequence[Run] = ()) -> Values:
+    """One run; with the parts of a split one, what there is to say of them. Times are seconds since the epoch,
+    durations seconds, sizes bytes; unknown is null."""
     end = run.ended or now
     spent = run.command_seconds
     if spent is None and run.command_started is not None:
@@ -50,6 +54,9 @@ def run_values(run: Run, now: float) -> Values:
         "files_out": run.files_out,
         "bytes_left": run.bytes_left,
         "files_left": run.files_left,
+        "parts": run.parts,
+        "parts_done": sum(part.state is RunState.SUCCEEDED for part in parts) if run.parts > 1 else None,
+        "parts_note": places(parts) if parts and not run.state.final else None,
         "progress": {"done": run.done, "total": run.total, "unit": run.unit} if run.unit else None,
         "lost_since": run.lost_since or None,
         "observed": run.observed,
@@ -94,7 +101,7 @@ def offer_values(offer: Offer) -> Values:
 
 
 def plan_values(planned: "Planned") -> Values:
-    """What a submission would send, and where, and what the pre-flight found."""
+    """What a submission would send, where, in how many parts, and what the pre-flight found."""
     found = planned.preflight
     waiting = {item.path for item in planned.sending.to_send}
     return {
@@ -102,6 +109,7 @@ def plan_values(planned: "Planned") -> Values:
         "kind": found.job.kind,
         "project": str(found.job.project),
         "offer": offer_values(found.offer) if found.offer else None,
+        "parts": found.run.parts,
         "processes": found.run.processes,
         "threads": found.run.threads,
         "memory_bytes": found.most.memory or None,
@@ -151,12 +159,22 @@ def course_values(course: Course) -> Values:
 
 
 def detail_values(ledger: Ledger, run: Run, now: float, course: Course | None = None) -> Values:
-    """One run with its machines and events, and how it goes."""
-    return run_values(run, now) | {
+    """One run with its parts, machines and events, and how it goes."""
+    parts = ledger.parts_of(run)
+    machines = [machine for each in (*parts, run) for machine in ledger.machines_of(each.uid)]
+    return run_values(run, now, parts) | {
         "course": course_values(course) if course else None,
         "store": run.store,
         "prefix": run.prefix,
         "uid": run.uid,
-        "machines": [machine_values(m, now) for m in ledger.machines_of(run.uid)],
+        "each_part": [{"part": part.part} | _part_values(part, now) for part in parts],
+        "machines": [machine_values(m, now) for m in machines],
         "events": [{"time": e.time, "text": e.text} for e in ledger.events(run.uid)],
     }
+
+
+def _part_values(part: Run, now: float) -> Values:
+    """A part of a split run: what of the values of a run differs from part to part."""
+    values = run_values(part, now)
+    same = ("number", "job", "kind", "project", "provider", "submitted", "parts", "parts_done", "parts_note")
+    return {name: value for name, value in values.items() if name not in same}

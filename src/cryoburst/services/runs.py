@@ -2,11 +2,12 @@
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from cryoburst.database.ledger import Ledger
-from cryoburst.engine import leave, stage_out
+from cryoburst.engine import leave, parts, stage_out
 from cryoburst.engine.observe import load_document
 from cryoburst.engine.world import World
 from cryoburst.model.documents import Exit, Heartbeat, Output
@@ -95,12 +96,38 @@ def fetch(world: World, number: int, only: Sequence[str] = ()) -> int:
     if not Path(run.project).is_dir():
         raise NotThere("the project is not there", where=run.project)
     (Path(run.project) / run.job).mkdir(parents=True, exist_ok=True)
+    unmatched = dict.fromkeys(only)
+    each = world.ledger.parts_of(run)
+    for part in each:
+        with suppress(NotThere):  # it never began
+            _fetch(world, part, only, unmatched)
+    try:
+        count = _fetch(world, run, only, unmatched)
+    except NotThere:
+        if not each:
+            raise
+        counts = dict[str, object](stage_out.added(world, run, dict.fromkeys(_COUNTS, 0)))
+        count = (world.ledger.change(run, counts) or run).files_out
+    finally:
+        parts.tidy(run)
+    if unmatched:
+        raise NotThere(
+            f"no output of run {number} is like this",
+            where=", ".join(unmatched),
+            advice="patterns are relative to the job folder, and * also matches a slash",
+        )
+    return count
+
+
+def _fetch(world: World, run: Run, only: Sequence[str], unmatched: dict[str, None]) -> int:
+    """Bring the outputs of a run, or of a part of one, home from the store; how many files of it are home.
+
+    Patterns that match any are taken out of ``unmatched``.
+    """
     ended = load_document(world.store(run), Exit, run.prefix + "exit.json")
     heartbeat = load_document(world.store(run), Heartbeat, run.prefix + "heartbeat.json")
     if ended is None and heartbeat is None and run.attempt == 1:
-        raise NotThere(f"the store has no outputs of run {number}")
-
-    unmatched = dict.fromkeys(only)
+        raise NotThere(f"the store has no outputs of {run.title}")
 
     def wanted(output: Output) -> bool:
         matched = [word for word in only if leave.matches([word], run.job, output)]
@@ -117,11 +144,4 @@ def fetch(world: World, number: int, only: Sequence[str] = ()) -> int:
             spec = stage_out.read_spec(world, run)
             stage_out.sync(world, replace(run, batches_home=0), spec, heartbeat, wanted)
         counted = dict[str, object](stage_out.gather(world, run, wanted))
-    count = ((world.ledger.change(run, counted) if counted else None) or run).files_out
-    if unmatched:
-        raise NotThere(
-            f"no output of run {number} is like this",
-            where=", ".join(unmatched),
-            advice="patterns are relative to the job folder, and * also matches a slash",
-        )
-    return count
+    return ((world.ledger.change(run, counted) if counted else None) or run).files_out

@@ -22,7 +22,7 @@ from cryoburst.services.settings import Settings
 from cryoburst.services.stores import known_stores, store_url
 
 STORE_WAIT = 2.5  # s that submit waits for the store; AWS's chain takes 2 s to find that there is no credential at all
-NOTED = ("cores",)  # subjects of findings that are told among the events of the run, whatever their level
+NOTED = ("cores", "parts")  # subjects of findings that are told among the events of the run, whatever their level
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def submit(
     """
     package = _package(world, target, cwd)
     try:
-        job, run = _draft(world, settings, package, target, cwd, wishes)
+        job, run, wanted = _draft(world, settings, package, target, cwd, wishes)
         _check_free(world, run)
     except BadInput as error:
         _refuse(world, package, target, cwd, error)
@@ -70,7 +70,7 @@ def submit(
         raise
     looking = _Asking(lambda: world.store(run).get(request_key(run.owner, run.uid)))
     try:
-        found = preflight.examine(world, package, job, run)
+        found = preflight.examine(world, package, job, run, wanted)
         preflight.check(found, force=force or settings.warnings == "pass")
         trouble = looking.trouble()
         if isinstance(trouble, StoreRefused):
@@ -128,8 +128,8 @@ class _Asking:
 def plan(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wishes) -> Planned:
     """What submit would do with the same arguments; marks nothing. What the pre-flight found is told, not raised."""
     package = _package(world, target, cwd)
-    job, run = _draft(world, settings, package, target, cwd, wishes)
-    found = preflight.examine(world, package, job, run)
+    job, run, wanted = _draft(world, settings, package, target, cwd, wishes)
+    found = preflight.examine(world, package, job, run, wanted)
     return Planned(found, stage_in.plan(world, run, found.inputs))
 
 
@@ -154,15 +154,10 @@ def _package(world: World, target: Path, cwd: Path) -> Package:
 
 def _draft(
     world: World, settings: Settings, package: Package, target: Path, cwd: Path, wishes: Wishes
-) -> tuple[Job, Run]:
+) -> tuple[Job, Run, int]:
+    """The job, a run of it on one machine, and the number of parts that is wished for."""
     job = package.read_job(target, cwd)
     wishes = wishes.over(job.wishes)
-    if wishes.parts != 1:
-        raise BadInput(
-            f"{wishes.parts} parts were asked for, and this version runs a job on one machine",
-            where=job.folder,
-            advice="leave --parts out, or set the field Parts to 1",
-        )
     pushed, folder = world.ledger.project_place(str(job.project))
     store = store_url(settings, wishes.store) if wishes.store or not pushed else pushed
     if store not in known_stores(settings):
@@ -183,12 +178,12 @@ def _draft(
         provider=wishes.provider or settings.provider,
         machine=wishes.machine,
         max_price=wishes.max_price,
-        parts=wishes.parts,
+        parts=1,
         leave=patterns(wishes.leave),
         submitted=world.clock(),
     )
     world.store(run)  # an address that is none is told now
-    return job, run
+    return job, run, 1 if wishes.parts is None else wishes.parts
 
 
 def _check_free(world: World, run: Run) -> None:

@@ -12,7 +12,9 @@ from cryoburst.model.documents import Exit
 from cryoburst.model.errors import BadInput
 from cryoburst.model.job import Input, Job, Progress, Resume, Verdict
 from cryoburst.model.plugins import Examined
+from cryoburst.model.split import Cut
 from cryoburst.packages.relion import closure, course, fit, markers, panels, past, resume
+from cryoburst.packages.relion import parts as parts_
 from cryoburst.packages.relion import progress as progress_
 from cryoburst.packages.relion.project import locate, read_job_star
 from cryoburst.packages.relion.script import from_note, has_header, read_script, value
@@ -93,6 +95,22 @@ class Relion:
     def held(self, name: str) -> bool:
         """Whether this file of the job folder is a marker: it comes home last, or is written by ``mark``."""
         return markers.held(name)
+
+    def cut(self, job: Job) -> Cut:
+        """What the job can be split by, from its own lists here; quick. Raises BadInput when a list can't be read."""
+        return parts_.cut(job)
+
+    def part(self, job: Job, part: int, parts: int) -> Job:
+        """A part of the job, from 1 on; part 0 is the join."""
+        return parts_.part(job, part, parts)
+
+    def joined(self, name: str) -> bool:
+        """Whether this file of the job folder is about all micrographs, so that only the join can write it."""
+        return parts_.joined(name)
+
+    def unmade(self, job: Job) -> list[str]:
+        """The movies or micrographs of a job, or of its part, that have no outputs at home, in their order."""
+        return parts_.unmade(job)
 
     def progress(self, job: Job, log: str) -> Progress | None:
         """How far the program is, from the end of its log; None when the log does not say."""

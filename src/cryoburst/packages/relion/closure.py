@@ -86,7 +86,7 @@ class Line:
         if path not in self.files.found:
             return star.Summary({}, set(), {})
         self.files.need_here(path)
-        return star.summary(self.files.project / path, path, labels)
+        return star.summary(self.files.content(path), path, labels)
 
     def follow(self, path: str, *labels: str, optional: tuple[str, ...] = (), required: bool = True) -> list[str]:
         """Add every file that these columns of a STAR file name, in one pass over it.
@@ -119,9 +119,10 @@ def image(word: str) -> str:
 def inputs(job: Job) -> list[Input]:
     """Everything the job reads, in the order of the paths. Raises BadInput."""
     from cryoburst.packages.relion import unfinished
+    from cryoburst.packages.relion.parts import instead
     from cryoburst.packages.relion.rules import RULES
 
-    files = Files(job.project, job.folder)
+    files = Files(job.project, job.folder, instead=instead(job))
     for number, words in enumerate(job.commands):
         files.later = number > 0
         line = Line(words, files, job.version)
@@ -130,9 +131,9 @@ def inputs(job: Job) -> list[Input]:
             own_program(line)
         name = known.rule if known else "external"
         rule: Callable[[Line], None] = RULES[name]
-        rule(line)
         if name in unfinished.KINDS and line.has(unfinished.OPTION):
             unfinished.go_on(line, unfinished.KINDS[name], job.made)
+        rule(line)
         if rule is not RULES["import"]:
             rest(line)
     return files.finish()

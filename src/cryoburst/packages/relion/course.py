@@ -15,7 +15,7 @@ from cryoburst.model.course import Class, Course, Curve, Fsc, Iteration, Microgr
 from cryoburst.model.errors import BadInput
 from cryoburst.model.job import Job
 from cryoburst.packages.relion import star
-from cryoburst.packages.relion.progress import micrographs as count_micrographs
+from cryoburst.packages.relion.parts import count as count_micrographs
 
 MODEL = re.compile(r"run(?:_ct(\d+))?_it(\d+)(?:_half1)?_model\.star")  # Refine3D writes one for each half
 FINAL = "run_model.star"  # of a Refine3D or MultiBody that ended; run_ctN_model.star after a Continue in the window

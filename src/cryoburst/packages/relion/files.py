@@ -8,6 +8,7 @@ other, unless the closure has to read it.
 
 import os
 import stat
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +30,9 @@ class Files:
     found: dict[str, Input] = field(default_factory=dict[str, Input])
     missing: dict[str, str] = field(default_factory=dict[str, str])  # path: what names it
     later: bool = False  # past the first program: what is missing in the own folder will be written by then
+    instead: Mapping[str, bytes] = field(default_factory=dict[str, bytes])  # what stands for a file's content, by path
+    done: set[str] = field(default_factory=set[str])  # paths that nobody will read: they need only be there, if at all
+    _parents: dict[str, str] = field(default_factory=dict[str, str])  # folders, without links
 
     def add(self, word: str, by: str, listed: bool = False, follow: bool = True) -> str:
         """Take a file that ``by`` names; returns its path. A missing one is remembered for ``finish``.
@@ -36,13 +40,15 @@ class Files:
         A STAR file whose names are to be followed has to be here.
         """
         path = relative(word, self.project, by)
+        listed = listed or path in self.done
         known = self.found.get(path)
         if known is not None and (listed or not known.listed):
             return path
         try:
-            real = os.path.realpath(self.project / path, strict=True)
-            found = Path(real).stat()
+            real, found = self._real(path)
         except FileNotFoundError:
+            if path in self.done:
+                return path
             if (elsewhere := stands_for(self.project / path, path, listed)) is not None:
                 self.found[path] = elsewhere
                 if path.endswith(".star") and follow and not listed:
@@ -55,10 +61,32 @@ class Files:
             raise BadInput(f"{path} {what}", where=by) from None
         if not stat.S_ISREG(found.st_mode):
             raise BadInput(f"{path} is not a file", where=by)
-        if not listed:
+        if not listed and path.lower().endswith(IMAGES):
             _check_whole(Path(real), path, found.st_size, by)
+        if (content := self.instead.get(path)) is not None:
+            self.found[path] = Input(path, Path(real), len(content), found.st_mtime_ns, found.st_ino, content=content)
+            return path
         self.found[path] = Input(path, Path(real), found.st_size, found.st_mtime_ns, found.st_ino, listed)
         return path
+
+    def _real(self, path: str) -> tuple[str, os.stat_result]:
+        """The file behind a path of the project, links followed. Raises OSError. A job may name a hundred thousand: the
+        folders of them are looked at once."""
+        folder, _, name = path.rpartition("/")
+        parent = self._parents.get(folder)
+        if parent is None:
+            parent = self._parents[folder] = os.path.realpath(self.project / folder, strict=True)
+        real = f"{parent}/{name}"
+        found = os.lstat(real)
+        if stat.S_ISLNK(found.st_mode):
+            real = os.path.realpath(real, strict=True)
+            found = os.stat(real)  # noqa: PTH116
+        return real, found
+
+    def content(self, path: str) -> bytes | Path:
+        """What the machine will find in a STAR file: what stands for it, or the file here."""
+        path = os.path.normpath(path)
+        return self.instead.get(path, self.project / path)
 
     def exists(self, word: str) -> bool:
         """Whether a word names a file inside the project, be its content here or elsewhere."""

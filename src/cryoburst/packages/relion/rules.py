@@ -92,7 +92,7 @@ def extract(line: Line) -> None:
     if "rlnMicrographName" not in names:
         line.follow(source, "rlnMicrographName")  # says what is wrong
         return
-    of = _listed_coordinates(line) if line.get("coord_list") else _suffixed_coordinates(line)
+    of = coordinates_of(line)
     found = 0
     for name in names["rlnMicrographName"]:
         if path := of(name):
@@ -111,9 +111,14 @@ def pipeline_name(name: str) -> str:
     return PIPELINE_NAME.sub("", name)
 
 
-def _stem(name: str) -> str:
+def stem(name: str) -> str:
     """A name up to its last dot, as RELION cuts it."""
     return name.rpartition(".")[0] or name
+
+
+def coordinates_of(line: Line) -> Callable[[str], str]:
+    """The coordinate file of a micrograph; empty when it has none."""
+    return _listed_coordinates(line) if line.get("coord_list") else _suffixed_coordinates(line)
 
 
 def _suffixed_coordinates(line: Line) -> Callable[[str], str]:
@@ -121,9 +126,9 @@ def _suffixed_coordinates(line: Line) -> Callable[[str], str]:
 
     def of(micrograph: str) -> str:
         if folder in ("", "ASINPUT"):
-            path = _stem(micrograph) + suffix
+            path = stem(micrograph) + suffix
         else:
-            path = folder + _stem(pipeline_name(micrograph)) + suffix
+            path = folder + stem(pipeline_name(micrograph)) + suffix
         return path if line.files.exists(path) else ""
 
     return of

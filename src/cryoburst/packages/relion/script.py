@@ -11,6 +11,7 @@ from pathlib import Path
 
 from cryoburst.model.errors import BadInput
 from cryoburst.model.job import Resources, Wishes
+from cryoburst.model.split import MOST, parse_parts
 from cryoburst.packages.relion import shell
 from cryoburst.packages.relion.jobtypes import EXTERNAL, program
 
@@ -166,12 +167,13 @@ def _wishes(header: dict[str, str], name: str) -> Wishes:
                 where=name,
                 advice="give a number such as 1.5, or leave it empty",
             )
-    parts = values["parts"] or "1"
-    if not (parts.isascii() and parts.isdigit() and 1 <= int(parts) <= 1000):
-        raise BadInput(f"the field 'Parts' is not a whole number from 1 to 1000: {parts!r}", where=name)
+    parts = parse_parts(values["parts"]) if values["parts"] else 1
+    if parts is None:
+        what = f"the field 'Parts' is neither auto nor a whole number from 1 to {MOST}: {values['parts']!r}"
+        raise BadInput(what, where=name)
     if len(values["machine"].split()) > 1:
         raise BadInput(f"the field 'Machine type' is not one word: {values['machine']!r}", where=name)
-    return Wishes(machine=values["machine"], max_price=price, parts=int(parts))
+    return Wishes(machine=values["machine"], max_price=price, parts=parts)
 
 
 def understand(text: str, name: str, folder: str, label: str) -> Script:

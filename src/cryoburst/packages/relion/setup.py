@@ -26,7 +26,7 @@ EXTRA = (  # the label in the window, its default, its help
     (
         "Parts",
         "1",
-        "Split the job over this many machines; 1 does not split it.",
+        "Split MotionCorr, CtfFind, AutoPick or Extract over this many machines; 1 does not split, auto chooses.",
     ),
 )
 CTFFIND = "cryoburst-ctffind"  # our stand-in, beside the program cryoburst

@@ -7,7 +7,7 @@ need only be there. A micrograph counts as done only with all files that others 
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryoburst.model.stub import parse_stub
@@ -29,6 +29,7 @@ class Kind:
     optional: tuple[tuple[str, str], ...] = ()  # (option, another end that it needs with it)
     opens_done: bool = False  # whether it opens the inputs of micrographs that are done
     opens_first: bool = False  # whether it looks into the first micrograph
+    references: tuple[str, ...] = ()  # options with files that it opens only when there is a micrograph to do
 
 
 KINDS = {
@@ -38,6 +39,7 @@ KINDS = {
         (".mrc", ".star"),
         (".star", ".eps"),
         optional=(("grouping_for_ps", "_PS.mrc"), ("save_noDW", "_noDW.mrc")),
+        references=("gainref", "defect_file"),
     ),
     "ctffind": Kind(
         "o", "rlnMicrographName", (".ctf", "_ctffind4.log|_ctffind3.log|_gctf.log"), (".log", ".txt"), ("_avrot.txt",)
@@ -61,10 +63,14 @@ class Done:
 
     outputs: dict[str, list[str]]
     first: str = ""  # of the list
+    count: int = 0  # of micrographs in the list
 
 
-def done(line: Line, kind: Kind, paths: Iterable[str]) -> Done:
-    """Which micrographs are done, given the outputs that may be counted on. Raises BadInput."""
+def done(line: Line, kind: Kind, paths: Iterable[str], *, alike: bool = True) -> Done:
+    """Which micrographs are done, given the outputs that may be counted on. Raises BadInput.
+
+    Without ``alike`` it is enough that RELION would not do them again.
+    """
     source = line.get("i")
     folder = line.get(kind.folder).rstrip("/") + "/"
     if not source.endswith(".star") or source not in line.files.found:
@@ -81,10 +87,10 @@ def done(line: Line, kind: Kind, paths: Iterable[str]) -> Done:
         name: list(ends[name].values())
         for name in names
         if name in ends
-        and all_ends == set(ends[name])
-        and all(any(e.endswith(w) for e in all_ends for w in each.split("|")) for each in wanted)
+        and (all_ends == set(ends[name]) or not alike)
+        and all(any(e.endswith(w) for e in ends[name] for w in each.split("|")) for each in wanted)
     }
-    return Done(whole, names[0] if names else "")
+    return Done(whole, names[0] if names else "", len(names))
 
 
 def _split(name: str, stems: dict[str, str]) -> tuple[str, str] | None:
@@ -99,8 +105,11 @@ def _split(name: str, stems: dict[str, str]) -> tuple[str, str] | None:
 
 
 def go_on(line: Line, kind: Kind, made: frozenset[str] | None) -> None:
-    """Add what is done as inputs, and take the content of what it was done from out of them. Raises BadInput."""
+    """Add what is done as inputs, and note what it was done from, which will not be read. Raises BadInput."""
     files = line.files
+    if not line.get("i").endswith(".star"):
+        return
+    line.need("i")
     found = done(line, kind, at_home(files.project, files.own) if made is None else made)
     for name, outputs in found.outputs.items():
         for path in outputs:
@@ -110,10 +119,11 @@ def go_on(line: Line, kind: Kind, made: frozenset[str] | None) -> None:
         if kind.opens_done:
             continue
         stem = name.rpartition(".")[0]
-        looked_into = name if kind.opens_first and name == found.first else ""
-        for path in (name, f"{stem}_PS.mrc", f"{stem}_noDW.mrc", *_coordinates(line, name)):
-            if path != looked_into and (each := files.found.get(path)) is not None and not each.remote:
-                files.found[path] = replace(each, listed=True, stub="")
+        files.done |= {name, f"{stem}_PS.mrc", f"{stem}_noDW.mrc", *_coordinates(line, name)}
+    if kind.opens_first:
+        files.done.discard(found.first)
+    if found.outputs and len(found.outputs) == found.count and not kind.opens_done:
+        files.done |= {line.get(option) for option in kind.references}
 
 
 def _coordinates(line: Line, micrograph: str) -> list[str]:

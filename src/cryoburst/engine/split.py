@@ -1,0 +1,66 @@
+"""A split run as the sum of its parts: what they did, where they are, and whose turn it is. Pure."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from cryoburst.model.run import Run
+from cryoburst.model.states import RunState
+
+SUMS = ("bytes_in", "bytes_to_send", "bytes_sent", "bytes_out", "files_in", "files_out", "bytes_left", "files_left")
+
+
+def totals(run: Run, parts: Sequence[Run]) -> dict[str, object]:
+    """What the parts did so far, added up, as changes of the whole run's row."""
+    found: dict[str, object] = {name: sum(getattr(part, name) for part in parts) for name in SUMS}
+    found["done"] = _done(run, parts)
+    began = [part.command_started for part in parts if part.command_started is not None]
+    if began:
+        found["command_started"] = min(began)
+    return found
+
+
+def is_turn(part: Run, parts: Sequence[Run]) -> bool:
+    """Whether a part may send its inputs: the parts before it have, or can't now. So the first parts start while the
+    inputs of the last ones are still on their way."""
+    return not any(p.part < part.part and p.state in (RunState.DRAFT, RunState.STAGING_IN) for p in parts)
+
+
+def failed(parts: Sequence[Run]) -> Run | None:
+    """The first part that failed."""
+    return next((part for part in parts if part.state is RunState.FAILED), None)
+
+
+def summary(run: Run, parts: Sequence[Run]) -> str:
+    """Where the parts are, for people."""
+    return f"{_done(run, parts)} of {run.total} {run.unit}; {places(parts)}"
+
+
+def places(parts: Sequence[Run]) -> str:
+    """How many parts are where: ``of 8 parts 3 done, 5 at work``."""
+    count = Counter(_place(part, parts) for part in parts)
+    return f"of {len(parts)} parts " + ", ".join(f"{count[name]} {name}" for name in _PLACES if count[name])
+
+
+_PLACES = ("done", "at work", "starting", "being sent", "waiting", "failed", "stopped")
+
+
+def _place(part: Run, parts: Sequence[Run]) -> str:
+    match part.state:
+        case RunState.SUCCEEDED:
+            return "done"
+        case RunState.RUNNING | RunState.STAGING_OUT:
+            return "at work"
+        case RunState.PLACING | RunState.STARTING:
+            return "starting"
+        case RunState.STAGING_IN if is_turn(part, parts):
+            return "being sent"
+        case RunState.FAILED:
+            return "failed"
+        case RunState.STOPPED:
+            return "stopped"
+        case _:
+            return "waiting"
+
+
+def _done(run: Run, parts: Sequence[Run]) -> int:
+    return sum(part.done for part in parts if part.unit == run.unit)

@@ -1,0 +1,144 @@
+"""Split runs as a user's own commands meet them, on real machines that die, with a project that moves."""
+
+import json
+import random
+import time
+
+import pytest
+
+from .home import PATIENCE, Home
+
+pytestmark = pytest.mark.slow
+PARTS = 3
+
+
+def submit(home: Home, folder: str) -> None:
+    done = home.call("submit", "--job", folder, "--parts", str(PARTS))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "Submitted run 1 in 3 parts\n", "")
+
+
+def attempts(home: Home) -> list[int]:
+    """The attempts of each part, and of the join."""
+    shown = json.loads(home.call("show", "1", "--json").stdout)
+    return [*(part["attempt"] for part in shown["each_part"]), shown["attempt"]]
+
+
+def machine_of(home: Home, ends: str) -> str:
+    """The token of a running machine, once there is one whose token ends so."""
+    end = time.monotonic() + PATIENCE
+    while time.monotonic() < end:
+        if found := [token for token in home.tokens() if token.endswith(ends)]:
+            return found[0]
+        time.sleep(0.02)
+    raise AssertionError(f"no machine {ends}: {home.tokens()}\n{home.log()}")
+
+
+def test_a_split_run_from_submit_to_its_end(home: Home) -> None:
+    folder = home.split_job()
+    submit(home, folder)
+    run = home.ended()
+    assert (run["state"], run["parts"], run["parts_done"]) == ("SUCCEEDED", 3, 3)
+    assert run["progress"] == {"done": 6, "total": 6, "unit": "units"}
+    home.assert_split(folder)
+    home.assert_clean(PARTS + 1)
+    said = home.call("logs", "1").stdout
+    assert [line for line in said.splitlines() if line.startswith("cryoburst")] == [
+        f"cryoburst: part {n} of 3, SUCCEEDED" for n in (1, 2, 3)
+    ]
+    assert said.count("step 2 of 2") == 3
+    shown = home.call("show", "1").stdout
+    assert "parts        3 of 3 done" in shown
+    assert "part 2 of 3: RUNNING" in shown
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_machine_of_a_part_killed_at_a_random_time(home: Home, seed: int) -> None:
+    rng = random.Random(seed)
+    folder = home.split_job()
+    submit(home, folder)
+    victim = rng.randint(1, PARTS)
+    token = machine_of(home, f".{victim}-1")
+    time.sleep(rng.uniform(0.0, 1.8))
+    killed = home.cut_power([token])
+    run = home.ended()
+    assert run["state"] == "SUCCEEDED", run
+    home.assert_split(folder)
+    tried = attempts(home)
+    assert tried[victim - 1] <= (2 if killed else 1)
+    assert [n for at, n in enumerate(tried) if at != victim - 1] == [1] * PARTS  # nobody else is tried again
+    home.assert_clean(sum(tried))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_join_killed_in_its_middle(home: Home, seed: int) -> None:
+    folder = home.split_job()
+    job = home.project / folder / "job.sh"
+    job.write_text(job.read_text().replace("cat Script", "sleep 0.5; cat Script"))
+    submit(home, folder)
+    uid = machine_of(home, ".1-1").partition(".")[0]
+    token = machine_of(home, f"{uid}-1")
+    time.sleep(random.Random(seed).uniform(0.2, 0.9))
+    assert home.cut_power([token])
+    assert home.ended()["state"] == "SUCCEEDED"
+    home.assert_split(folder)
+    assert attempts(home) == [1, 1, 1, 2]
+    home.assert_clean(PARTS + 2)
+
+
+def test_two_submissions_of_one_job_at_once_make_one_run_and_its_parts(home: Home) -> None:
+    folder = home.split_job()
+    both = [home.start("submit", "--job", folder, "--parts", "3") for _ in range(2)]
+    said = sorted(process.communicate(timeout=PATIENCE)[0] for process in both)
+    assert sorted(process.returncode for process in both) == [0, 2]
+    assert said[0].startswith("Submitted run 1 in 3 parts") or said[1].startswith("Submitted run 1 in 3 parts")
+    assert any("is at work on this job" in each for each in said)
+    assert home.ended()["state"] == "SUCCEEDED"
+    assert len(home.runs()) == 1
+    home.assert_split(folder)
+    home.assert_clean(PARTS + 1)
+
+
+def test_the_project_is_moved_while_its_parts_run(home: Home) -> None:
+    folder = home.split_job(sleep=0.8)
+    submit(home, folder)
+    home.until(lambda run: run["state"] == "SPLIT" and len(home.tokens()) == PARTS)
+    moved = home.root / "moved"
+    home.project.rename(moved)
+    time.sleep(6.0)  # the parts end meanwhile
+    home.project, place = moved, home.project  # where the user calls from now
+    run = home.runs()[0]
+    assert run["state"] == "SPLIT"
+    assert "the project is not there; put it back, or a link to where it is" in home.call("show", "1").stdout
+    place.symlink_to(moved)  # as docs/relion.md says
+    run = home.ended()
+    assert run["state"] == "SUCCEEDED", run
+    home.assert_split(folder)
+    assert attempts(home) == [1, 1, 1, 1]
+    home.assert_clean(PARTS + 1)
+
+
+def test_the_watcher_and_the_database_die_again_and_again(home: Home) -> None:
+    folder = home.split_job(sleep=0.6)
+    submit(home, folder)
+    end = time.monotonic() + PATIENCE
+    killed = 0
+    while time.monotonic() < end and not (home.project / folder / "DONE").exists():
+        home.runs()
+        time.sleep(0.8)
+        killed += home.kill_watcher()
+        if killed == 2:
+            home.drop_database()
+    assert killed >= 2
+    assert home.ended()["state"] == "SUCCEEDED"
+    home.assert_split(folder)
+    home.assert_clean(PARTS + 1)
+
+
+def test_stop_ends_all_parts(home: Home) -> None:
+    folder = home.split_job(sleep=30)
+    submit(home, folder)
+    home.until(lambda run: len(home.tokens()) == PARTS and run["run_seconds"])
+    done = home.call("stop", "1", "--wait")
+    assert done.stdout == "Run 1 STOPPED\n"
+    assert (home.project / folder / "ABORTED").exists()
+    home.assert_clean(PARTS)
