@@ -23,9 +23,9 @@ COMMANDS = {
     "--last_frame_sum -1 --use_own --j 1 --bin_factor 1 --bfactor 150 --dose_per_frame 3.6 --preexposure 0 --patch_x 3 "
     "--patch_y 3 --gainref Movies/gain.mrc --gain_rot 0 --gain_flip 0 --dose_weighting "
     f"--grouping_for_ps 2 --pipeline_control {MOTION}",
-    CTF: f"`which relion_run_ctffind` --i {MOTION}corrected_micrographs.star --o {CTF} --Box 256 --ResMin 30 --ResMax 7 "
-    "--dFMin 5000 --dFMax 40000 --FStep 500 --dAst 500 --ctfWin -1 --is_ctffind4 --fast_search --use_given_ps "
-    f"--pipeline_control {CTF}",
+    CTF: f"`which relion_run_ctffind` --i {MOTION}corrected_micrographs.star --o {CTF} --Box 256 --ResMin 30 "
+    "--ResMax 7 --dFMin 5000 --dFMax 40000 --FStep 500 --dAst 500 --ctfWin -1 --is_ctffind4 --fast_search "
+    f"--use_given_ps --pipeline_control {CTF}",
     PICK: f"`which relion_autopick` --i {CTF}micrographs_ctf.star --odir {PICK} --pickname autopick --LoG "
     f"--LoG_diam_min 200 --LoG_diam_max 280 --shrink 0 --lowpass 20 --LoG_adjust_threshold 0 "
     f"--pipeline_control {PICK}\necho {CTF}micrographs_ctf.star > {PICK}coords_suffix_autopick.star",
