@@ -459,7 +459,7 @@ def test_parts_that_can_not_be_made_are_refused_before_anything_is_written(split
 def test_more_parts_than_units_are_as_many_as_units(split: Split) -> None:
     assert split.submit(parts=50).parts == len(UNITS)
     events = [event.text for event in split.stage.world.ledger.events(split.stage.run.uid)]
-    assert "50 parts were asked for, and there are 7 units: each is a part" in events
+    assert "info: 50 parts were asked for, and there are 7 units: each is a part" in events
 
 
 def test_nothing_hidden_is_left_in_the_job_folder(split: Split, tmp_path: Path) -> None:
