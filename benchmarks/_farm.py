@@ -54,7 +54,7 @@ class Farm:
         self._events: list[tuple[float, int, str, str]] = []
         self._count = itertools.count()
         self._known: dict[str, set[str]] = {}  # uid -> what home can see of it
-        self._machines: dict[str, Machine] = {}
+        self.machines: dict[str, Machine] = {}
         self._busy: set[str] = set()
         whole = Run(
             number=1, uid="run", owner="", project="/p", job="j/", target="", kind="", package="", script="", store="",
@@ -97,7 +97,7 @@ class Farm:
             parts=parts if run.state is RunState.SPLIT else None,
             turn=is_turn(run, parts) if run.part else True,
         )
-        decision = step(run, self._machines.get(uid), seen, Limits())
+        decision = step(run, self.machines.get(uid), seen, Limits())
         if decision.state is not None:
             self._move(run, decision.state)
             return True
@@ -140,9 +140,9 @@ class Farm:
                 if size:
                     self.times.sent = max(self.times.sent, self.now + size / work.home)
             case Effect.CREATE:
-                self._machines[uid] = Machine(f"{uid}-1", uid, 1, "farm", "", 1.0, MachineState.BOOTING, self.now, 1e9)
+                self.machines[uid] = Machine(f"{uid}-1", uid, 1, "farm", "", 1.0, MachineState.BOOTING, self.now, 1e9)
             case Effect.FETCH:
-                took = self.now - self._machines[uid].requested
+                took = self.now - self.machines[uid].requested
                 self.times.machine_seconds += took
                 if run.part:
                     self.times.part_seconds.append(took)
