@@ -58,6 +58,12 @@ def missing(run: Run, outputs: Iterable[Output]) -> list[Output]:
     return [o for o in outputs if left(run, o) and not is_whole(Path(run.project) / o.path, o)]
 
 
+def stands(run: Run, output: Output) -> bool:
+    """Whether the stub of this very output stands at its place at home."""
+    stub = Stub(output.checksum, output.size)
+    return not output.link and _points_to(place_at_home(Path(run.project), run.job, output.path)) == stub.text
+
+
 def is_whole(target: Path, output: Output) -> bool:
     """Whether a file at home has an output's size and time, and no stub or other link stands there."""
     try:

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cryoburst.engine.earlier import made
-from cryoburst.engine.leave import leave, left, missing
+from cryoburst.engine.leave import leave, left, missing, stands
 from cryoburst.engine.world import World, place_at_home
 from cryoburst.model import documents
 from cryoburst.model.chunks import chunk_name, chunk_starts
@@ -174,6 +174,17 @@ def added(world: World, run: Run, counts: dict[str, int]) -> dict[str, int]:
     """What the join moved and what the parts did, together; of any other run, what it did."""
     parts = [] if run.part else world.ledger.parts_of(run)
     return {name: value + sum(int(getattr(part, name)) for part in parts) for name, value in counts.items()}
+
+
+def bring_stubs(world: World, run: Run, wanted: Wish) -> int:
+    """Bring what a run left in the store and whose stubs still stand at home, though a later run has used the folder
+    since; how many came. Raises Corrupt, StoreError, and OSError when home can't be written."""
+    outputs = list(made(world, run, run.attempt).outputs.values())
+    coming = [o for o in outputs if stands(run, o) and wanted(o)]
+    _bring(world, world.store(run), world.package(run), run, coming, live=False)
+    if coming:
+        world.ledger.change(run, dict[str, object](counted(run, outputs)))
+    return len(coming)
 
 
 def counted(run: Run, outputs: list[Output]) -> dict[str, int]:

@@ -75,7 +75,8 @@ def look(ledger: Ledger, number: int) -> Run | None:
 def fetch(world: World, number: int, only: Sequence[str] = ()) -> int:
     """Bring the outputs of a run home from the store once more; how many files are home.
 
-    Of the outputs that were left in the store all come, or those that a pattern of ``only`` names. What is home and
+    Of the outputs that were left in the store all come, or those that a pattern of ``only`` names, and with them those
+    that earlier runs of the same job folder left and whose stubs still stand. What is home and
     right is not read again; nothing newer is asked of a machine. Raises NotThere when the store has nothing of it, and,
     after all others came, when a pattern names no output; BadInput while another run is at work in the same job folder,
     or when a later one has used it.
@@ -91,7 +92,7 @@ def fetch(world: World, number: int, only: Sequence[str] = ()) -> int:
     if later is not None:
         raise BadInput(
             f"run {later.number} has used {run.job} since, and the outputs of run {number} would replace its own",
-            advice=f"they are in the store under {run.prefix}outputs/",
+            advice=f"cryoburst fetch {later.number} brings what nothing has replaced; all are under {run.prefix}outputs/",
         )
     if not Path(run.project).is_dir():
         raise NotThere("the project is not there", where=run.project)
@@ -110,6 +111,9 @@ def fetch(world: World, number: int, only: Sequence[str] = ()) -> int:
         count = (world.ledger.change(run, counts) or run).files_out
     finally:
         parts.tidy(run)
+    for older in world.ledger.runs_of(run.project, run.job):  # a run that only went on made only what was missing
+        if older.number < run.number and older.files_left:
+            count += stage_out.bring_stubs(world, older, lambda output: _named(only, run.job, output, unmatched))
     if unmatched:
         raise NotThere(
             f"no output of run {number} is like this",
@@ -130,10 +134,7 @@ def _fetch(world: World, run: Run, only: Sequence[str], unmatched: dict[str, Non
         raise NotThere(f"the store has no outputs of {run.title}")
 
     def wanted(output: Output) -> bool:
-        matched = [word for word in only if leave.matches([word], run.job, output)]
-        for word in matched:
-            unmatched.pop(word, None)
-        return bool(matched) or not only or not leave.left(run, output)
+        return _named(only, run.job, output, unmatched) or not leave.left(run, output)
 
     if ended is not None:
         spec = stage_out.read_spec(world, run)
@@ -145,3 +146,11 @@ def _fetch(world: World, run: Run, only: Sequence[str], unmatched: dict[str, Non
             stage_out.sync(world, replace(run, batches_home=0), spec, heartbeat, wanted)
         counted = dict[str, object](stage_out.gather(world, run, wanted))
     return ((world.ledger.change(run, counted) if counted else None) or run).files_out
+
+
+def _named(only: Sequence[str], job: str, output: Output, unmatched: dict[str, None]) -> bool:
+    """Whether a pattern names this output, or there is none; those that do are taken out of ``unmatched``."""
+    matched = [word for word in only if leave.matches([word], job, output)]
+    for word in matched:
+        unmatched.pop(word, None)
+    return bool(matched) or not only
