@@ -92,7 +92,7 @@ def fetch(world: World, number: int, only: Sequence[str] = ()) -> int:
     if later is not None:
         raise BadInput(
             f"run {later.number} has used {run.job} since, and the outputs of run {number} would replace its own",
-            advice=f"cryoburst fetch {later.number} brings what nothing has replaced; all are under {run.prefix}outputs/",
+            advice=f"fetch {later.number} brings what nothing has replaced; all of them are under {run.prefix}outputs/",
         )
     if not Path(run.project).is_dir():
         raise NotThere("the project is not there", where=run.project)
