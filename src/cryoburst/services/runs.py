@@ -92,7 +92,7 @@ def fetch(world: World, number: int, only: Sequence[str] = ()) -> int:
     if later is not None:
         raise BadInput(
             f"run {later.number} has used {run.job} since, and the outputs of run {number} would replace its own",
-            advice=f"cryoburst fetch {later.number} brings what nothing replaced; all are under {run.prefix}outputs/",
+            advice=f"fetch {later.number} brings what nothing has replaced; all of them are under {run.prefix}outputs/",
         )
     if not Path(run.project).is_dir():
         raise NotThere("the project is not there", where=run.project)
@@ -111,6 +111,9 @@ def fetch(world: World, number: int, only: Sequence[str] = ()) -> int:
         count = (world.ledger.change(run, counts) or run).files_out
     finally:
         parts.tidy(run)
+    for older in world.ledger.runs_of(run.project, run.job):  # a run that only went on made only what was missing
+        if older.number < run.number and older.files_left:
+            count += stage_out.bring_stubs(world, older, lambda output: _named(only, run.job, output, unmatched))
     if unmatched:
         raise NotThere(
             f"no output of run {number} is like this",
@@ -130,14 +133,8 @@ def _fetch(world: World, run: Run, only: Sequence[str], unmatched: dict[str, Non
     if ended is None and heartbeat is None and run.attempt == 1:
         raise NotThere(f"the store has no outputs of {run.title}")
 
-    def named(output: Output) -> bool:
-        matched = [word for word in only if leave.matches([word], run.job, output)]
-        for word in matched:
-            unmatched.pop(word, None)
-        return bool(matched) or not only
-
     def wanted(output: Output) -> bool:
-        return named(output) or not leave.left(run, output)
+        return _named(only, run.job, output, unmatched) or not leave.left(run, output)
 
     if ended is not None:
         spec = stage_out.read_spec(world, run)
@@ -148,8 +145,12 @@ def _fetch(world: World, run: Run, only: Sequence[str], unmatched: dict[str, Non
             spec = stage_out.read_spec(world, run)
             stage_out.sync(world, replace(run, batches_home=0), spec, heartbeat, wanted)
         counted = dict[str, object](stage_out.gather(world, run, wanted))
-    count = ((world.ledger.change(run, counted) if counted else None) or run).files_out
-    for older in () if run.part else world.ledger.runs_of(run.project, run.job):
-        if older.number < run.number and older.files_left:  # a run that only went on made only what was missing
-            count += stage_out.bring_stubs(world, older, named)
-    return count
+    return ((world.ledger.change(run, counted) if counted else None) or run).files_out
+
+
+def _named(only: Sequence[str], job: str, output: Output, unmatched: dict[str, None]) -> bool:
+    """Whether a pattern names this output, or there is none; those that do are taken out of ``unmatched``."""
+    matched = [word for word in only if leave.matches([word], job, output)]
+    for word in matched:
+        unmatched.pop(word, None)
+    return bool(matched) or not only
