@@ -170,7 +170,7 @@ def test_rm(home: Home, lab: FolderStore) -> None:
     first = put_run(lab, 1, ended=1.7e9)
     left = put_run(lab, 2, ended=1.7e9, leave="*.mrcs")
     assert "required" in home.fails("store", "rm")
-    assert "--yes removes them" in home.call("store", "rm", "--run", "1").stdout
+    assert "--yes removes it" in home.call("store", "rm", "--run", "1").stdout
     assert home.json("store", "rm", "--run", "1", "--yes")["objects"] == 1
     assert not [key for key in keys(lab) if key.startswith(first)]
     assert "nowhere else" in home.call("store", "rm", "--run", "u2").stdout
