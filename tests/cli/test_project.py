@@ -5,6 +5,9 @@ import dataclasses
 import hashlib
 import json
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -44,6 +47,29 @@ def pushed_file(home: Home, content: bytes) -> Entry:
     home.call("project", "push")
     store_of(home).put(key, content)
     return Entry(FILE, len(content), 0, f"sha256:{hashlib.sha256(content).hexdigest()}", key)
+
+
+def test_a_push_that_finds_nothing_new_loads_nothing_that_it_does_not_need(home: Home) -> None:
+    """The start of Python and of what it loads is all that such a push takes."""
+    old = time.time() - 100  # a file that was just written may still change
+    for path in home.project.rglob("*"):
+        os.utime(path, (old, old), follow_symlinks=False)
+    home.call("project", "push")
+    code = (
+        "import sys\nfrom cryoburst.cli.main import main\nmain(['project', 'push'])\n"
+        "print({'dataclasses', 'inspect', 'logging', 'sqlite3', 'shutil', 'obstore', 'concurrent'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=home.project,
+        env=home.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert "nothing to send" in done.stdout
+    assert done.stdout.endswith("set()\n")
 
 
 def test_words(home: Home) -> None:
