@@ -11,13 +11,7 @@ from cryoburst.packages.relion import Relion
 from .conftest import Project
 
 pytestmark = pytest.mark.slow
-JOBS = {
-    "motioncorr": "MotionCorr/job002/",
-    "ctffind": "CtfFind/job003/",
-    "ctffind_micrographs": "CtfFind/job004/",
-    "autopick": "AutoPick/job005/",
-    "extract": "Extract/job006/",
-}
+JOBS = ["motion", "ctf", "ctf_of_micrographs", "pick", "extract"]
 LAST = re.compile(r"mic_003")
 
 
@@ -38,7 +32,7 @@ def as_on_a_machine(project: Project, folder: str) -> None:
 
 @pytest.mark.parametrize("kind", JOBS)
 def test_two_of_three_are_done(relion_project: Project, tmp_path: Path, kind: str) -> None:
-    folder = JOBS[kind]
+    folder = relion_project.jobs[kind]
     root, logs = tmp_path / "project", tmp_path / "logs"
     shutil.copytree(relion_project.root, root)  # links become files
     shutil.copytree(relion_project.logs, logs)

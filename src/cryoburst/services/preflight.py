@@ -115,12 +115,17 @@ def versions(world: World, job: Job, run: Run, offer: Offer) -> Iterable[Finding
         there = offer.software.get(name, "")
         own = there if here else software.version(name, dict(os.environ)) or ""
         title = name.upper() if name == "relion" else name
-        if job.version and there and not f"{there}.".startswith(f"{job.version}."):
+        if job.version and there and not _may_be(there, job.version):
             said = f"the project was made with {title} {job.version}, and the machine has {there}"
             yield Finding("warning", "version", said)
-        if own and there and own != there:
+        if own and there and not _may_be(there, own):
             level = "error" if own.split(".")[0] != there.split(".")[0] else "warning"
             yield Finding(level, "version", f"this computer has {title} {own}, and the machine has {there}")
+
+
+def _may_be(one: str, other: str) -> bool:
+    """Whether two versions can be the same: a provider, or a project, may know no more than ``3`` or ``3.1``."""
+    return f"{one}.".startswith(f"{other}.") or f"{other}.".startswith(f"{one}.")
 
 
 def _place(world: World, job: Job, run: Run, examined: Examined) -> tuple[Run, Offer | None, list[Finding]]:
