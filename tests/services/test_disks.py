@@ -98,7 +98,9 @@ def test_store_that_is_a_file_is_waited_for_with_a_reason(home: Home, default: b
     home.environment["CRYOBURST_STORE"] = store.as_uri()
     home.state.mkdir()
     store.write_text("not a folder")
-    home.submit(home.job(sleep=0))
+    done = home.call("submit", "--job", home.job(sleep=0))
+    assert done.returncode == 0
+    assert "run 1 waits for its store" in done.stderr
     run = home.until(lambda run: run["reason"])
     assert run["reason"] == "store_unavailable"
     store.unlink()
