@@ -1,10 +1,10 @@
 """The STAR reader: what RELION and others write, what nobody should, and a million rows."""
 
+import json
 import re
-import resource
 import string
+import subprocess
 import sys
-import time
 from importlib import import_module
 from pathlib import Path
 
@@ -233,17 +233,30 @@ def test_a_million_particles_in_a_second_and_a_half_and_half_a_gigabyte(tmp_path
     path = tmp_path / "particles.star"
     write_particles(path, rows=1_000_000)
     assert path.stat().st_size > 340e6
-    times: list[float] = []
-    found = star.Summary({}, set(), {})
-    for _ in range(3):
-        began = time.process_time()  # of this process: other tests on the same cores don't count
-        found = star.summary(path, "particles.star", ["rlnImageName", "rlnMtfFileName"])
-        times.append(time.process_time() - began)
-    assert len(found.values["rlnImageName"]) == 10_000
-    assert found.rows["particles"] == 1_000_000
-    assert min(times) <= 1.5
-    scale = 1 if sys.platform == "darwin" else 1024
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * scale <= 500e6
+    # A process of its own: what this one held for other tests would count.
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURED, path], capture_output=True, text=True, timeout=120, check=True
+    )
+    found = json.loads(done.stdout)
+    assert (found["stacks"], found["rows"]) == (10_000, 1_000_000)
+    assert min(found["seconds"]) <= 1.5
+    assert found["memory"] * (1 if sys.platform == "darwin" else 1024) <= 500e6
+
+
+MEASURED = """
+import json, resource, sys, time
+from pathlib import Path
+from cryoburst.packages.relion import star
+
+seconds = []
+for _ in range(3):
+    began = time.process_time()  # of this process: others on the same cores don't count
+    found = star.summary(Path(sys.argv[1]), "particles.star", ["rlnImageName", "rlnMtfFileName"])
+    seconds.append(time.process_time() - began)
+memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+stacks = len(found.values["rlnImageName"])
+print(json.dumps({"seconds": seconds, "memory": memory, "stacks": stacks, "rows": found.rows["particles"]}))
+"""
 
 
 @pytest.mark.parametrize("rows", [50, 60_000])
