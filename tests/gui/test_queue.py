@@ -42,6 +42,7 @@ def test_a_failed_command_shows_failed(project: Any, particles: str) -> None:
     import mrcfile
 
     with mrcfile.open(project.root / "Particles/a.mrcs", "r+") as stack:
+        assert stack.data is not None
         stack.data[:] *= 9  # what no pre-flight sees without reading the images
     folder = project.run("Class2D", class2d(particles, 1))
     assert project.statuses()[folder] == "failed"
