@@ -55,9 +55,11 @@ def test_class3d_whose_machines_die(home: Home, seed: int) -> None:
     folder = refinement.job(home, "Class3D")
     done = home.call("submit", f"{folder}/run_submit.script")
     assert done.returncode == 0, done.stderr
-    losses = sum(cut_after(home, folder, iteration, rng) for iteration in (1, 3, 5))
+    cuts = sum(cut_after(home, folder, iteration, rng) for iteration in (1, 3, 5))
     run = home.ended()
-    assert (run["state"], run["attempt"]) == ("SUCCEEDED", losses + 1), home.log()
+    losses = run["attempt"] - 1  # the last cut may come when all is in the store
+    assert run["state"] == "SUCCEEDED", home.log()
+    assert cuts - 1 <= losses <= cuts
     assert losses >= 2
     assert len(events(home)) == losses
     assert_at_most_one_again(home, folder)

@@ -73,7 +73,7 @@ def test_the_machine_of_a_part_killed_at_a_random_time(home: Home, seed: int) ->
 def test_the_join_killed_in_its_middle(home: Home, seed: int) -> None:
     folder = home.split_job()
     job = home.project / folder / "job.sh"
-    job.write_text(job.read_text().replace("cat Script", "sleep 0.5; cat Script"))
+    job.write_text(job.read_text().replace("cat Script", "sleep 2; cat Script"))
     submit(home, folder)
     uid = machine_of(home, ".1-1").partition(".")[0]
     token = machine_of(home, f"{uid}-1")
