@@ -141,7 +141,7 @@ def test_three_parts_leave_what_one_machine_leaves(home: Home, tmp_path: Path, m
     out = (home.project / MOTION / "run.out").read_text()
     assert [out.index(f"cryoburst: part {n} of 3, SUCCEEDED") for n in (1, 2, 3)]
     assert "Written: MotionCorr/job002/logfile.pdf" in out
-    assert not home.tokens()
+    home.assert_no_machines()
 
 
 def test_a_broken_movie_fails_the_run_as_it_fails_relion_and_is_named(home: Home, tmp_path: Path, movies: Path) -> None:
