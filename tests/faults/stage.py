@@ -93,6 +93,12 @@ class FakeProvider:
         with self._lock:
             self.known = {token: m for token, m in self.known.items() if m.id != machine_id}
 
+    def lends(self, store_url: str) -> bool:
+        return False
+
+    def console(self, machine_id: str) -> str:
+        return ""
+
     def die(self) -> None:
         """All machines lose their power."""
         self.known = {token: replace(m, alive=False) for token, m in self.known.items()}

@@ -267,12 +267,14 @@ class Ledger:
 def _run(row: Row) -> Run:
     values: dict[str, Any] = dict(zip(_RUN, row, strict=True))
     values["state"] = RunState(values["state"])
+    values["spot"] = bool(values["spot"])  # SQLite has no truth values
     return Run(**values)
 
 
 def _machine(row: Row) -> Machine:
     values: dict[str, Any] = dict(zip(_MACHINE, row, strict=True))
     values["state"] = MachineState(values["state"])
+    values |= {"spot": bool(values["spot"]), "interrupted": bool(values["interrupted"])}
     return Machine(**values)
 
 

@@ -50,6 +50,12 @@ class Request:
     memory_bytes: int = 0  # that its machine must have, with the next two; 0: unknown
     gpu_memory_bytes: int = 0
     disk_bytes: int = 0
+    spot: bool = False  # wishes, as in the run's row
+    region: str = ""
+    within_hours: float | None = None
+    budget_usd: float | None = None
+    forecast_hours: float = 0.0
+    forecast_usd: float | None = None
     format: int = FORMAT
 
 

@@ -30,6 +30,10 @@ class Wishes:
     parts: int | None = None  # --parts; AUTO leaves their number to us
     store: str = ""  # --store: the name or address of a store
     leave: tuple[str, ...] = ()  # --leave: patterns of outputs that stay in the store
+    spot: bool | None = None  # --spot or --on-demand
+    region: str = ""  # --region
+    within_hours: float | None = None  # --within: the cheapest machine that ends the job in so many hours
+    budget: float | None = None  # --budget, USD: of the whole run; the fastest machine that stays below
 
     def over(self, other: "Wishes") -> "Wishes":
         """These wishes where they are set, else the other's (flags win over the script's header)."""
@@ -40,6 +44,10 @@ class Wishes:
             parts=other.parts if self.parts is None else self.parts,
             store=self.store or other.store,
             leave=self.leave or other.leave,
+            spot=other.spot if self.spot is None else self.spot,
+            region=self.region or other.region,
+            within_hours=other.within_hours if self.within_hours is None else self.within_hours,
+            budget=other.budget if self.budget is None else self.budget,
         )
 
 

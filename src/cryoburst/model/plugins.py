@@ -48,15 +48,26 @@ class Offer:
     """A priced machine type in a place. A price of None is unknown, never free; this computer's is 0.0."""
 
     provider: str
-    name: str
+    name: str  # the provider's own name of the type
     cores: int
     memory_bytes: int
     gpus: int
-    usd_per_hour: float | None
-    place: str = ""
-    disk_bytes: int = 0
+    usd_per_hour: float | None  # of the machine alone, without its disk
+    place: str = ""  # within the region: a zone, or this computer's name
+    disk_bytes: int = 0  # that it has, or can be given
     gpu_memory_bytes: int = 0  # of the smallest of its GPUs; 0: unknown
     software: dict[str, str] = field(default_factory=dict[str, str])
+    region: str = ""
+    spot: bool = False  # cheaper, and may be taken away
+    gpu: str = ""  # what its GPUs are called
+    local_disk_bytes: int = 0  # of the disks in the machine itself, which cost nothing more
+    price_dated: str = ""  # the day of the price (ISO 8601); empty: it was asked for now
+
+    @property
+    def where(self) -> str:
+        """Type, place and market for people: ``g5.xlarge in eu-central-1a, spot``."""
+        place = self.place or self.region
+        return f"{self.name}{f' in {place}' if place else ''}{', spot' if self.spot else ''}"
 
 
 @dataclass(frozen=True)
@@ -81,6 +92,9 @@ class MachineRequest:
     offer: Offer
     boot: Boot
     power_off_at: float  # s since the epoch; the machine ends itself then, whatever happens
+    project: str = ""  # for people: the project's folder in the store, and the job's in the project
+    job: str = ""
+    disk_bytes: int = 0  # that the job needs
 
 
 @dataclass(frozen=True)
@@ -99,6 +113,11 @@ class MachineSeen:
     alive: bool
     created: float
     note: str = ""
+    offer: str = ""  # the type, with its place and market, as far as the provider tells
+    region: str = ""
+    place: str = ""
+    spot: bool = False
+    interrupted: bool = False  # it was, or is being, taken away by the provider: nobody's fault
 
 
 @dataclass(frozen=True)
@@ -162,6 +181,15 @@ class Provider(Protocol):
 
     def delete(self, machine_id: str) -> None:
         """End the machine and its disks. Silent when it is gone already; the machine may be listed for a while."""
+        ...
+
+    def lends(self, store_url: str) -> bool:
+        """Whether its machines open this store by a right of their own (an instance role): then they are given no
+        credential. Asks nobody."""
+        ...
+
+    def console(self, machine_id: str) -> str:
+        """The end of what the machine printed while it booted; empty when nothing is known. Raises nothing."""
         ...
 
 

@@ -67,6 +67,14 @@ class Run:
     gpu_memory_bytes: int = 0  # the same, of each GPU
     disk_bytes: int = 0  # for inputs and outputs together; 0: unknown
     peak_memory_bytes: int = 0  # that it had at most; 0: unknown
+    spot: bool = False  # wish: machines that are cheaper and may be taken away
+    region: str = ""  # wish
+    within_hours: float | None = None  # wish: the cheapest machine that ends it in so many hours
+    budget_usd: float | None = None  # wish: what the whole run may cost, its parts included
+    forecast_hours: float = 0.0  # of one machine, as it was foretold at the submission; 0: unknown
+    forecast_usd: float | None = None
+    interruptions: int = 0  # by the provider, of spot machines; after two it goes on-demand
+    tried: str = ""  # JSON: the offers that refused this attempt, each with its reason (engine/placement.py)
 
     @property
     def whole(self) -> str:
@@ -121,6 +129,11 @@ class Machine:
     up: float | None = None
     gone: float | None = None
     note: str = ""
+    region: str = ""
+    place: str = ""
+    spot: bool = False
+    disk_bytes: int = 0  # rented with it
+    interrupted: bool = False  # the provider took it away
 
 
 @dataclass(frozen=True)

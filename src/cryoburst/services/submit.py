@@ -181,6 +181,10 @@ def _draft(
         parts=1,
         leave=patterns(wishes.leave),
         submitted=world.clock(),
+        spot=bool(wishes.spot),
+        region=wishes.region,
+        within_hours=wishes.within_hours,
+        budget_usd=wishes.budget,
     )
     world.store(run)  # an address that is none is told now
     return job, run, 1 if wishes.parts is None else wishes.parts

@@ -16,6 +16,7 @@ from cryoburst.providers.local.machine import TAG, Machine, Order, id_of, machin
 
 BOOT_TIME = 10.0  # s in which an order whose first process is not there yet counts as alive
 GONE = ".gone"  # folder of empty files named for machines that were deleted: their tokens make no second one
+CONSOLE = 16_000  # characters of what a machine printed
 REMEMBER = 30 * 86400.0  # s
 
 
@@ -94,6 +95,17 @@ class LocalProvider:
                 self.delete(machine_id)
         except (OSError, Corrupt) as error:
             raise ProviderUnavailable(f"could not remove the machine: {error}", where=machine_id) from None
+
+    def lends(self, store_url: str) -> bool:
+        """See ``Provider.lends``. A folder needs no credential; a bucket's is handed over."""
+        return False
+
+    def console(self, machine_id: str) -> str:
+        """See ``Provider.console``."""
+        try:
+            return (Machine.of(self.folder, machine_id).root / "console.log").read_text(errors="replace")[-CONSOLE:]
+        except OSError:
+            return ""
 
     def _alive(self, machine: Machine, order: Order, running: set[str] | None) -> bool:
         if machine.locked:
