@@ -31,6 +31,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "resume": ("pause", "let the transfers of this computer go on, with the credentials set here"),
     "project": ("project", "bring a whole project to a store, and to another computer"),
     "machines": ("machines", "list what can be rented, and what is rented"),
+    "costs": ("costs", "what runs have cost, and what is left of the budgets"),
     "watch": ("watch", "carry the runs on; started by itself when there is work"),
     "recover": ("recover", "rebuild the list of runs from the store and the providers"),
     "doctor": ("doctor", "check that everything a run needs is there"),
