@@ -24,8 +24,21 @@ def spend(home: Home, *, usd: float | None = 2.0, hours: float = 10.0, days: flo
     ledger = Ledger(f"sqlite://{home.state / 'cryoburst.db'}")
     ledger.completed(begin)
     run = Run(
-        0, f"{days:016.0f}", "me", str(home.project), FOLDER, "t", "relion.class2d", "relion", "s",
-        "s3://lab?region=eu-central-1", "aws", "", None, 1, begin,
+        0,
+        f"{days:016.0f}",
+        "me",
+        str(home.project),
+        FOLDER,
+        "t",
+        "relion.class2d",
+        "relion",
+        "s",
+        "s3://lab?region=eu-central-1",
+        "aws",
+        "",
+        None,
+        1,
+        begin,
     )
     run = replace(run, staged=begin, started=begin, command_started=begin, bytes_sent=100 * GB, bytes_out=10 * GB)
     run = replace(run, forecast_hours=hours, forecast_usd=25.0, state=RunState.RUNNING)
@@ -33,8 +46,18 @@ def spend(home: Home, *, usd: float | None = 2.0, hours: float = 10.0, days: flo
         run = replace(run, state=RunState.SUCCEEDED, ended=begin + hours * HOUR)
     run = ledger.add(run)
     machine = Machine(
-        f"{run.uid}-1", run.uid, 1, "aws", "c7i.4xlarge", usd, MachineState.UP if open_ else MachineState.GONE,
-        begin, begin + 24 * HOUR, "i-1", gone=None if open_ else begin + hours * HOUR, disk_bytes=730 * GB,
+        f"{run.uid}-1",
+        run.uid,
+        1,
+        "aws",
+        "c7i.4xlarge",
+        usd,
+        MachineState.UP if open_ else MachineState.GONE,
+        begin,
+        begin + 24 * HOUR,
+        "i-1",
+        gone=None if open_ else begin + hours * HOUR,
+        disk_bytes=730 * GB,
         disk_usd_gb_month=0.1,
     )
     ledger.add_machine(machine)
@@ -43,7 +66,9 @@ def spend(home: Home, *, usd: float | None = 2.0, hours: float = 10.0, days: flo
 
 def test_nothing_yet(home: Home) -> None:
     assert home.json("costs") == {
-        "by": "job", "costs": [], "budgets": [],
+        "by": "job",
+        "costs": [],
+        "budgets": [],
         "total": {"usd": 0, "instance": 0, "disk": 0, "storage": 0, "requests": 0, "egress": 0, "known_usd": 0},
     }
     assert home.call("costs").stdout == "Nothing has cost anything yet: there are no runs.\n"

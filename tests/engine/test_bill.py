@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -66,13 +67,21 @@ def test_the_months_together_are_the_whole(begin: float, span: float, cuts: list
         MACHINE, state=MachineState.GONE, requested=begin, gone=begin + span, usd_per_hour=usd, disk_bytes=disk
     )
     run = replace(
-        RUN, state=RunState.SUCCEEDED, submitted=begin, staged=begin, started=begin, command_started=begin,
-        ended=begin + span, bytes_sent=disk, bytes_out=disk // 3, bytes_left=disk // 5,
+        RUN,
+        state=RunState.SUCCEEDED,
+        submitted=begin,
+        staged=begin,
+        started=begin,
+        command_started=begin,
+        ended=begin + span,
+        bytes_sent=disk,
+        bytes_out=disk // 3,
+        bytes_left=disk // 5,
     )
     edges = [-math.inf, *sorted(cuts), math.inf]
     now = begin + span + 1e7
     whole = bill.run_cost(run, [machine], S3, now)
-    parts = [bill.run_cost(run, [machine], S3, now, window) for window in zip(edges, edges[1:], strict=False)]
+    parts = [bill.run_cost(run, [machine], S3, now, window) for window in pairwise(edges)]
     together = bill.total(parts)
     for name in ("instance", "disk", "storage", "requests", "egress"):
         assert getattr(together, name) == pytest.approx(getattr(whole, name), rel=1e-6, abs=1e-9)

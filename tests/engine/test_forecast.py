@@ -62,7 +62,13 @@ def test_more_work_takes_longer_and_a_larger_machine_less(kind: str) -> None:
     assert quick.best < one.best
 
 
-@given(st.sampled_from(KINDS), st.floats(1e-3, 1e12), st.integers(1, 400), st.integers(0, 16), st.sampled_from(sorted(CARDS)))
+@given(
+    st.sampled_from(KINDS),
+    st.floats(1e-3, 1e12),
+    st.integers(1, 400),
+    st.integers(0, 16),
+    st.sampled_from(sorted(CARDS)),
+)
 def test_a_range_holds_its_best(kind: str, units: float, cores: int, gpus: int, card: str) -> None:
     found = hours(kind, units, Offer("x", "t", cores, 1, gpus, 1.0, gpu=card))
     assert found is not None

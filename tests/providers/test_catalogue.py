@@ -1,12 +1,13 @@
 """The offers of AWS from the snapshot: what fits, in which order, and that the sizes are AWS's own."""
 
+import gzip
 import json
 from collections.abc import Mapping
 from importlib.resources import files
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cryoburst.model.job import Resources
@@ -14,6 +15,7 @@ from cryoburst.model.plugins import Need
 from cryoburst.providers.aws import catalogue
 
 GIB = 2**30
+RECORDS = files("moto.ec2") / "resources/instance_types.json.gz"
 REGIONS = sorted({quote.region for quote in catalogue.snapshot()})
 NEEDS = st.builds(
     Need,
@@ -30,6 +32,7 @@ NEEDS = st.builds(
 )
 
 
+@settings(deadline=None, max_examples=50)
 @given(NEEDS, st.lists(st.sampled_from(REGIONS), unique=True), st.sampled_from([None, True, False]))
 def test_every_offer_fits_and_the_cheapest_is_first(need: Need, regions: list[str], spot: bool | None) -> None:
     found = catalogue.offers(need, regions, spot=spot)
@@ -78,7 +81,7 @@ def test_an_empty_cell_is_unknown() -> None:
 
 def test_the_sizes_are_those_that_aws_tells() -> None:
     """moto carries AWS's own DescribeInstanceTypes records."""
-    told: Mapping[str, Any] = json.loads((files("moto.ec2") / "resources/instance_types.json").read_text())
+    told: Mapping[str, Any] = json.loads(gzip.decompress(RECORDS.read_bytes()))
     checked = 0
     for one in catalogue.types().values():
         if (record := told.get(one.name)) is None:

@@ -61,7 +61,8 @@ def test_a_price_of_nothing_is_none(aws: CannedAws, usd: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("action", "code"), [("GetProducts", "AccessDeniedException"), ("DescribeSpotPriceHistory", "UnauthorizedOperation")]
+    ("action", "code"),
+    [("GetProducts", "AccessDeniedException"), ("DescribeSpotPriceHistory", "UnauthorizedOperation")],
 )
 def test_a_refusal_leaves_the_snapshot_and_says_so(aws: CannedAws, action: str, code: str) -> None:
     aws.refusals[action] = (400, code)

@@ -17,7 +17,9 @@ PARTS = ("instance", "disk", "storage", "requests", "egress")
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst costs``."""
-    parser.add_argument("--by", choices=("job", "project", "month"), default="job", help="a line for each (%(default)s)")
+    parser.add_argument(
+        "--by", choices=("job", "project", "month"), default="job", help="a line for each (%(default)s)"
+    )
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="print the lines and the budgets as JSON")
     form.add_argument("--csv", action="store_true", help="print the lines as CSV")
@@ -140,7 +142,9 @@ def _print_csv(by: str, lines: Sequence[dict[str, Any]]) -> None:
         final = line["final"]["usd"] if line["final"] else None
         row = [line["name"], line["project"], line["runs"], line["machine_hours"], line["forecast_usd"]]
         row += [line["accrued"]["usd"], final, *(line["accrued"][part] for part in PARTS)]
-        rows.writerow(["" if value is None else f"{value:.6f}" if isinstance(value, float) else _plain(value) for value in row])
+        rows.writerow(
+            ["" if value is None else f"{value:.6f}" if isinstance(value, float) else _plain(value) for value in row]
+        )
 
 
 def _plain(value: object) -> object:
@@ -204,7 +208,9 @@ def _budget(options: argparse.Namespace, settings: "Settings") -> int:
     for each in found:
         print(f"{each['sentence']}; {each['left_usd']:.2f} USD are left")
     if not found:
-        print("There is no budget. cryoburst costs budget USD gives this project one; see docs/costs.md for the others.")
+        print(
+            "There is no budget. cryoburst costs budget USD gives this project one; see docs/costs.md for the others."
+        )
     return 0
 
 

@@ -16,7 +16,9 @@ LEVELS = ("error", "warning", "info")  # the worst first
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst plan``."""
     job_arguments(parser)
-    parser.add_argument("--explain", action="store_true", help="also what the forecast rests on, and how far it was off")
+    parser.add_argument(
+        "--explain", action="store_true", help="also what the forecast rests on, and how far it was off"
+    )
     parser.add_argument("--json", action="store_true", help="print the plan as JSON, with every file")
 
 
@@ -126,8 +128,8 @@ def tell_explained(explained: dict[str, Any], forecast: dict[str, Any] | None) -
         print(f"- {sentence}")
     errors, own = explained["errors"], explained["own_runs"]
     print(
-        f"- the model: {explained['published_stages']} stages of two published studies and {count(own, 'run')} of yours; "
-        f"time falls with the power of GPUs to {explained['gpu_exponent']:.2f}, of cores to {explained['core_exponent']:.2f}"
+        f"- the model: {explained['published_stages']} stages of two published studies, {count(own, 'run')} of yours; a "
+        f"time falls with power, of GPUs to {explained['gpu_exponent']:.2f}, of cores to {explained['core_exponent']:.2f}"
     )
     for name, words, number in (
         ("machine", "the same work on another machine", "machines"),

@@ -55,15 +55,16 @@ def run_cost(
 ) -> Price:
     """What a whole run has cost in a window: all its machines (those of its parts included), and its data.
 
-    Of the data, what it sent counts from its staging, what it made from the start of its command, until ``kept`` s after
-    its end; requests and what came home count at its end, or now.
+    Of the data, what it sent counts from its staging, what it made from the start of its command, until ``kept`` s
+    after its end; requests and what came home count at its end, or now.
     """
     total = Price()
     for machine in machines:
         total += machine_cost(machine, now, window)
     until = now if run.ended is None else min(now, run.ended + kept)
-    sent = _overlap((run.staged or until, until), window) * run.bytes_sent
-    made = _overlap((run.command_started or run.ended or until, until), window) * (run.bytes_out + run.bytes_left)
+    begun = [when for when in (run.command_started, run.ended, until) if when is not None]
+    sent = _overlap((until if run.staged is None else run.staged, until), window) * run.bytes_sent
+    made = _overlap((begun[0], until), window) * (run.bytes_out + run.bytes_left)
     when = now if run.ended is None else run.ended
     storage = times((sent + made) / GB / MONTH, tariff.gb_month)
     if not window[0] <= when < window[1]:

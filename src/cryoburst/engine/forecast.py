@@ -2,8 +2,8 @@
 
 The model: a job's time is its work, times what a unit of its kind takes, divided by the machine's power to an exponent
 (two: of cores and of GPUs). It is fitted in logarithms on what two studies published (``published``) and on the user's
-own finished runs. Of the published stages, work of one kind on several machines gives the exponents; a unit's time comes
-from the data whose size is printed. Each own run of the same kind weighs more than all of them: how much more follows
+own finished runs. Of the published stages, work of one kind on several machines gives the exponents; a unit's time
+comes from the data whose size is printed. Each own run of the same kind weighs more than all of them: how much more follows
 from how far they scatter. So does the range, within which four of five jobs should end.
 
 docs/costs.md tells the same in words, with the errors that cross-validation finds.
@@ -74,7 +74,8 @@ def fit(own: Iterable[Row] = (), published: Sequence[Row] = ROWS) -> Fit:
     squares = sum((left[n] - sum(left[m] for m in group) / len(group)) ** 2 for group in groups for n in group)
     free = sum(len(group) - 1 for group in groups) - 2
     usable = tuple(row for row in own if row.hours > 0 and row.units > 0 and row.power > 0)
-    return Fit(*exponents.values(), math.sqrt(squares / max(1, free)), tuple(published), usable)
+    scatter = math.sqrt(squares / max(1, free))
+    return Fit(exponents[True], exponents[False], scatter, tuple(published), usable)
 
 
 @cache
@@ -83,9 +84,7 @@ def published_fit() -> Fit:
     return fit()
 
 
-def hours(
-    kind: str, units: float, offer: Offer, *, uses: Uses = EVERYTHING, model: Fit | None = None
-) -> Hours | None:
+def hours(kind: str, units: float, offer: Offer, *, uses: Uses = EVERYTHING, model: Fit | None = None) -> Hours | None:
     """How long a job of this kind with so much work (``Work.units``) takes on a machine of this type.
 
     It is taken to use all of the machine that it can, unless ``uses`` says less. None when its work is not known, or
@@ -166,7 +165,7 @@ def _exponent(rows: Sequence[Row]) -> float:
     """By least squares in logarithms, each work with its own level."""
     above = below = 0.0
     for group in _groups(rows):
-        x, y = ([f(rows[n]) for n in group] for f in (lambda row: math.log(row.power), lambda row: math.log(row.hours)))
+        x, y = [math.log(rows[n].power) for n in group], [math.log(rows[n].hours) for n in group]
         middle, level = sum(x) / len(x), sum(y) / len(y)
         above -= sum((a - middle) * (b - level) for a, b in zip(x, y, strict=True))
         below += sum((a - middle) ** 2 for a in x)

@@ -1,4 +1,4 @@
-"""How much a machine can do, for the forecast: a number that is larger for a faster one, and nothing more exact. Pure."""
+"""How much a machine can do, for the forecast: a number that is larger for a faster one, nothing more exact. Pure."""
 
 import math
 from dataclasses import dataclass

@@ -39,7 +39,9 @@ def draw(bars: Sequence[Bar], title: str, line: str) -> Figure:
                 ends = [end + width for end, width in zip(ends, widths, strict=True)]
         told = [(place, bar.forecast) for place, bar in zip(places, shown, strict=True) if bar.forecast is not None]
         if told:
-            axes.plot([usd for _, usd in told], [place for place, _ in told], "|", color=INK, ms=16, mew=2, label="forecast")
+            axes.plot(
+                [usd for _, usd in told], [place for place, _ in told], "|", color=INK, ms=16, mew=2, label="forecast"
+            )
         for place, (bar, end) in enumerate(zip(shown, ends, strict=True)):
             text = f" {end:.2f}" + (" and unknown" if bar.unknown else "")
             axes.text(max(end, bar.forecast or 0.0), place, text, va="center", color=GREY, fontsize=9)

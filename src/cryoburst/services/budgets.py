@@ -45,7 +45,9 @@ class Budget:
     @property
     def sentence(self) -> str:
         """How much of it is used, for people."""
-        whose = {"run": "this run", "project": f"the project {self.name}", "user": f"{self.name} this month"}[self.scope]
+        whose = {"run": "this run", "project": f"the project {self.name}", "user": f"{self.name} this month"}[
+            self.scope
+        ]
         more = ", and more whose price is not known" if self.unknown else ""
         return f"{self.used:.2f} of {self.limit:.2f} USD of the budget of {whose} are spent or promised{more}"
 
@@ -89,40 +91,6 @@ def _budget(scope: str, name: str, limit: float, price: Price) -> Budget:
     return Budget(scope, name, limit, price.known, price.usd is None)
 
 
-def left(self) -> float:
-        """What may still be promised; never below zero."""
-        return max(0.0, self.limit - self.used)
-
-    @property
-    def sentence(self) -> str:
-        """How much of it is used, for people."""
-        whose = {"run": "this run", "project": f"the project {self.name}", "user": f"{self.name} this month"}[self.scope]
-        more = ", and more whose price is not known" if self.unknown else ""
-        return f"{self.used:.2f} of {self.limit:.2f} USD of the budget of {whose} are spent or promised{more}"
-
-
-def binding(ledger: Ledger, settings: Settings, run: Run, now: float, but: str = "") -> list[Budget]:
-    """The budgets that bind a run, with what is used of each; the machine with the token ``but`` is left out."""
-    found: list[Budget] = []
-    limits = (
-        ("run", run.uid, settings.budget_run),
-        ("project", run.project, project_limit(settings, run.project)),
-        ("user", run.owner, settings.budget_user),
-    )
-    if all(math.isinf(limit) for _, _, limit in limits):
-        return []
-    runs = ledger.runs(parts=True)
-    machines = [machine for machine in ledger.machines(all_=True) if machine.token != but]
-    for scope, name, limit in limits:
-        if math.isinf(limit):
-            continue
-        mine = [each for each in runs if {"run": each.whole == run.whole, "project": each.project == run.project}.get(scope, each.owner == run.owner)]
-        window = (month_start(now), math.inf) if scope == "user" else bill.ALWAYS
-        price = used(mine, machines, now, window)
-        found.append(Budget(scope, name, limit, price.known, price.usd is None))
-    return found
-
-
 def left(ledger: Ledger, settings: Settings, run: Run, now: float, but: str = "") -> float | None:
     """What a machine of this run may cost by its budgets, the smallest that is left, USD; None: there is no budget."""
     return min((each.left for each in binding(ledger, settings, run, now, but)), default=None)
@@ -155,7 +123,9 @@ def check(ledger: Ledger, settings: Settings, run: Run, now: float) -> list[str]
     for each in binding(ledger, settings, run, now):
         if each.left <= 0:  # of the run itself nothing is used yet
             raise BadInput(
-                "the budget is used up", where=each.sentence, advice="raise it (cryoburst costs budget), or send it elsewhere"
+                "the budget is used up",
+                where=each.sentence,
+                advice="raise it (cryoburst costs budget), or send it elsewhere",
             )
         if each.used >= SAID_AT * each.limit:
             told.append(each.sentence)

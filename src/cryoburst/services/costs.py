@@ -1,4 +1,4 @@
-"""What runs have cost: by job, project or month; foretold, so far, and in the end. Reads the ledger only, asks nobody."""
+"""What runs have cost, by job, project or month: foretold, so far, in the end. Reads the ledger only, asks nobody."""
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -65,7 +65,9 @@ def _line(name: str, project: str, runs: Sequence[Run], of: dict[str, list[Machi
     return Cost(name, project, len(runs), _foretold(runs), accrued, final if over else None, _hours(machines, now))
 
 
-def _months(whole: Sequence[Run], of: dict[str, list[Machine]], strangers: Sequence[Machine], now: float) -> Iterator[Cost]:
+def _months(
+    whole: Sequence[Run], of: dict[str, list[Machine]], strangers: Sequence[Machine], now: float
+) -> Iterator[Cost]:
     begins = [run.submitted for run in whole] + [machine.requested for machine in strangers]
     if not begins:
         return
@@ -98,7 +100,7 @@ def cost_of(run: Run, machines: Iterable[Machine], now: float, window: bill.Wind
 
 
 def in_the_end(run: Run, now: float) -> float:
-    """When nothing of a run that has ended costs any more: its data are kept for as long as gc leaves them by default."""
+    """When nothing of a run that has ended costs any more: its data are kept until gc takes them by default."""
     return now if run.ended is None else run.ended + bill.KEPT
 
 

@@ -1,8 +1,8 @@
 """What a job would take and cost before it is sent: steps with their times, and a price with its parts, each a range.
 
-The engine's model says how long a command runs; here it is given what this user's ledger knows: finished runs, the speed
-of the line, how long machines took to start. What the ledger does not know is a default, and ``Forecast.basis`` says so.
-Asks no cloud and no store anything.
+The engine's model says how long a command runs; here it is given what this user's ledger knows: finished runs, the
+speed of the line, how long machines took to start. What the ledger does not know is a default, and ``Forecast.basis``
+says so. Asks no cloud and no store anything.
 """
 
 import statistics
@@ -33,8 +33,8 @@ ENOUGH = 10_000_000  # bytes from which on a transfer tells how fast the line is
 LEAST_SECONDS = 2.0  # of a command that tells anything
 SECOND = 1 / 3600  # h
 
-# Where nothing was measured: (low, best, high), bytes/s. A bucket: TRPV1's upload to AWS was 75 MB/s on the mean, that of
-# beta-galactosidase 350 MB/s over 10 Gbit/s (docs/costs.md); a slow line of 100 Mbit/s is the other end.
+# Where nothing was measured: (low, best, high), bytes/s. A bucket: TRPV1's upload to AWS was 75 MB/s on the mean, that
+# of beta-galactosidase 350 MB/s over 10 Gbit/s (docs/costs.md); a slow line of 100 Mbit/s is the other end.
 FOLDER, BUCKET = Hours(50e6, 200e6, 1e9), Hours(12.5e6, 75e6, 350e6)
 MACHINE = Hours(100e6, 200e6, 600e6)  # from the store to a machine beside it
 START_HERE, START = Hours(0.3 * SECOND, SECOND, 5 * SECOND), Hours(60 * SECOND, 150 * SECOND, 400 * SECOND)
@@ -86,7 +86,14 @@ def foretell(world: World, settings: Settings, found: Preflight, bytes_to_send: 
     steps = (Step("send", send), Step("start", start), Step("fetch inputs", read), Step("run", command))
     steps += (Step("join", Hours(start.best, 2 * start.best, 4 * start.best)),) if run.parts > 1 else ()
     steps += (Step("bring home", home),)
-    machine = _sum([start, read, command, Hours(0.0, LEAVE, 2 * LEAVE) if not world.provider(run.provider).here else Hours(0.0, 0.0, 0.0)])
+    machine = _sum(
+        [
+            start,
+            read,
+            command,
+            Hours(0.0, LEAVE, 2 * LEAVE) if not world.provider(run.provider).here else Hours(0.0, 0.0, 0.0),
+        ]
+    )
     rates = tariff(run.store, offer.region)
     stays = sum(1 for pattern in run.leave.splitlines() if pattern) > 0
     egress = 0 if stays else outputs
@@ -195,8 +202,11 @@ def line_speed(ledger: Ledger, settings: Settings, run: Run) -> tuple[Hours, str
     told = [
         each.bytes_sent / (each.staged - each.submitted)
         for each in _finished(ledger)
-        if each.store == run.store and each.attempt == 1 and each.bytes_sent >= ENOUGH
-        and each.staged is not None and each.staged > each.submitted
+        if each.store == run.store
+        and each.attempt == 1
+        and each.bytes_sent >= ENOUGH
+        and each.staged is not None
+        and each.staged > each.submitted
     ]
     folder = run.store.startswith("file:")
     speed = _spread(told) or (FOLDER if folder else BUCKET)
@@ -214,8 +224,13 @@ def machine_speed(ledger: Ledger, provider: str) -> tuple[Hours, str]:
     told = [
         each.bytes_in / (each.command_started - each.started)
         for each in _finished(ledger)
-        if each.provider == provider and each.attempt == 1 and each.bytes_in >= ENOUGH and each.parts == 1
-        and each.started is not None and each.command_started is not None and each.command_started > each.started
+        if each.provider == provider
+        and each.attempt == 1
+        and each.bytes_in >= ENOUGH
+        and each.parts == 1
+        and each.started is not None
+        and each.command_started is not None
+        and each.command_started > each.started
     ]
     speed = _spread(told) or MACHINE
     how = f"as in {_runs(len(told))}" if told else "a guess"
@@ -232,7 +247,7 @@ def start_time(ledger: Ledger, provider: str, *, here: bool) -> tuple[Hours, str
 
 
 def _spread(values: Sequence[float]) -> Hours | None:
-    """The middle of what was measured, and between which values nine of ten lie; of a few, half as much on either side."""
+    """The middle of what was measured, and between which values most lie; of a few, half as much on either side."""
     if not values:
         return None
     middle = statistics.median(values)
@@ -274,4 +289,3 @@ def _runs(count: int) -> str:
 
 def _rate(bytes_per_second: float) -> str:
     return f"{bytes_per_second / 1e6:.3g} MB/s"
-

@@ -7,7 +7,7 @@ size, and the fit of MPI ranks and threads. All checks run; nothing is sent, ren
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from cryoburst.agent import software
 from cryoburst.engine import earlier, perform
@@ -32,7 +32,7 @@ class Preflight:
     findings: list[Finding]
     most: Demand
     offer: Offer | None  # None when no machine would do: then a finding says why
-    work: Work = Work()  # of all parts together
+    work: Work = field(default_factory=Work)  # of all parts together
 
 
 def examine(world: World, package: Package, job: Job, run: Run, parts: int = 1) -> Preflight:

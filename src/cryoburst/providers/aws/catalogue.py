@@ -15,12 +15,13 @@ from cryoburst.model.errors import BadInput
 from cryoburst.model.plugins import Need, Offer
 
 PROVIDER = "aws"
+SNAPSHOT = files("cryoburst.providers.aws") / "snapshot"
 GIB, MIB = 2**30, 2**20
 LARGEST_DISK = 16 * 2**40  # bytes of a gp3 volume (docs.aws.amazon.com, EBS volume types)
 RECIPE: Mapping[str, str] = {"relion": "3.1.3"}  # what the package's recipe installs on Debian 12
 
-# gp3 a GB and month, without extra IOPS or throughput: https://aws.amazon.com/ebs/pricing/. Entered by hand as they were
-# in 2025: the snapshot has none.
+# gp3 a GB and month, without extra IOPS or throughput: https://aws.amazon.com/ebs/pricing/. Entered by hand as they
+# were in 2025: the snapshot has none.
 _DISK = {"us-east-1": 0.08, "us-west-2": 0.08, "eu-west-1": 0.088, "eu-central-1": 0.0952, "ap-southeast-2": 0.096}
 
 
@@ -56,7 +57,7 @@ def offers(
     quotes: Sequence[Quote] | None = None,
     software: Mapping[str, str] = RECIPE,
 ) -> list[Offer]:
-    """The types that satisfy the need in these regions (none named: in all), cheapest first; those without a price last.
+    """The types that satisfy the need in these regions (none named: all), cheapest first; those without a price last.
 
     Each zone is an offer of its own, on-demand as well: one may have machines where the next has none. ``spot`` True or
     False leaves one market. ``quotes`` stand in the place of the snapshot's (``prices.live``); ``software`` is what the
@@ -107,7 +108,7 @@ def why_none(need: Need, software: Mapping[str, str] = RECIPE) -> str:
 
 def dated() -> str:
     """The day of the snapshot's prices (ISO 8601, as precise as it is known)."""
-    return (files(__package__) / "snapshot/date.txt").read_text().strip()
+    return (SNAPSHOT / "date.txt").read_text().strip()
 
 
 @cache
@@ -132,7 +133,7 @@ def snapshot() -> tuple[Quote, ...]:
 
 
 def _rows(name: str) -> list[dict[str, str]]:
-    return list(csv.DictReader((files(__package__) / "snapshot" / name).read_text().splitlines()))
+    return list(csv.DictReader((SNAPSHOT / name).read_text().splitlines()))
 
 
 def _price(text: str) -> float | None:

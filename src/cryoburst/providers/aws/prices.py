@@ -32,11 +32,18 @@ Answer = Mapping[str, object]
 
 
 class Client(Protocol):
-    """The calls that are made through boto3's clients for EC2 and the Price List."""
+    """The calls that are made through botocore's clients for EC2 and the Price List."""
 
     def get_products(self, **arguments: object) -> Answer: ...
     def describe_spot_price_history(self, **arguments: object) -> Answer: ...
     def describe_availability_zones(self, **arguments: object) -> Answer: ...
+
+
+class Session(Protocol):
+    """What is used of ``botocore.session.Session``."""
+
+    def get_credentials(self) -> object | None: ...
+    def create_client(self, service: str, **arguments: object) -> Client: ...
 
 
 @dataclass(frozen=True)
@@ -109,8 +116,8 @@ def _shortlist(offers: Sequence[Offer]) -> dict[str, list[str]]:
 
 
 def may_ask(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether there is any sign of credentials. boto3's own chain, asked blindly, takes seconds to find that there are
-    none: it waits for a metadata service that only a machine of AWS has."""
+    """Whether there is any sign of credentials. botocore's own chain, asked blindly, takes seconds to find that there
+    are none: it waits for a metadata service that only a machine of AWS has."""
     if any(environment.get(name) for name in _SIGNS):
         return True
     home = Path(environment.get("HOME", "~")).expanduser() / ".aws"
@@ -132,8 +139,8 @@ def ask(wanted: Mapping[str, Sequence[str]], seconds: float = SECONDS) -> Live:
     ``trouble`` says why in a clause."""
     import logging
 
-    import boto3  # pyright: ignore[reportMissingTypeStubs]
     import botocore.config  # pyright: ignore[reportMissingTypeStubs]
+    import botocore.session  # pyright: ignore[reportMissingTypeStubs]
     from botocore.exceptions import BotoCoreError, ClientError  # pyright: ignore[reportMissingTypeStubs]
 
     logging.getLogger("botocore").setLevel(logging.ERROR)
@@ -142,15 +149,12 @@ def ask(wanted: Mapping[str, Sequence[str]], seconds: float = SECONDS) -> Live:
     )
     end = time.monotonic() + seconds
     try:
-        session = boto3.session.Session()
+        session = cast(Session, botocore.session.Session())
         if session.get_credentials() is None:
             return Live({}, "no AWS credentials were found")
         at = PRICE_LIST[all(region.startswith("eu-") for region in wanted)]
-        lists = cast(Client, session.client("pricing", region_name=at, config=config))  # pyright: ignore[reportUnknownMemberType]
-        machines = {
-            region: cast(Client, session.client("ec2", region_name=region, config=config))  # pyright: ignore[reportUnknownMemberType]
-            for region in wanted
-        }
+        lists = session.create_client("pricing", region_name=at, config=config)
+        machines = {region: session.create_client("ec2", region_name=region, config=config) for region in wanted}
     except (BotoCoreError, ClientError) as error:
         return Live({}, f"AWS can't be asked: {error}")
 

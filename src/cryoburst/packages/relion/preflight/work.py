@@ -1,8 +1,8 @@
 """How much a job has to do, in a unit to which its time is about proportional, from the facts of its programs.
 
 Movies: 10^9 pixels of all frames. CtfFind, AutoPick, Extract: micrographs. Class2D, Class3D, InitialModel: particles x
-iterations x classes x 10^6 pixels of a particle. Refine3D, MultiBody, CtfRefine, Polish: particles x 10^6 pixels, for how
-many iterations an automatic refinement takes nobody knows before. Nothing is said of other programs: 0.
+iterations x classes x 10^6 pixels of a particle. Refine3D, MultiBody, CtfRefine, Polish: particles x 10^6 pixels: how many
+iterations an automatic refinement takes nobody knows before. Nothing is said of other programs: 0.
 """
 
 from cryoburst.model.plugins import Work
@@ -34,9 +34,7 @@ def _refinement(facts: Facts) -> Work:
         seen += facts.number(*BETWEEN) * sum(facts.number(subset, s) for _, _, subset, s in SGD) / len(SGD)
         return Work(seen * job.classes * pixels, f"{said}, {classes}, {seen:,.0f} looks at one")
     iterations = round(facts.number("iter", 50))
-    return Work(
-        job.particles * iterations * job.classes * pixels, f"{said}, {classes}, {iterations} iterations"
-    )
+    return Work(job.particles * iterations * job.classes * pixels, f"{said}, {classes}, {iterations} iterations")
 
 
 def _movies(facts: Facts) -> Work:
