@@ -11,6 +11,8 @@ from types import ModuleType
 
 import pytest
 
+from cryoburst.cli import costs as cli_costs
+from cryoburst.cli import offers as cli_offers
 from cryoburst.database.ledger import Ledger
 from cryoburst.engine import stage_in
 from cryoburst.model import states
@@ -20,6 +22,8 @@ from cryoburst.model.plugins import Demand, Finding, Offer
 from cryoburst.model.price import Price
 from cryoburst.model.run import Machine, Run
 from cryoburst.services import report
+from cryoburst.services.budgets import Budget
+from cryoburst.services.costs import Cost
 from cryoburst.services.forecast import Forecast, Step
 from cryoburst.services.preflight import Preflight
 from cryoburst.services.settings import Settings
@@ -144,6 +148,9 @@ def test_every_json_key_is_documented(tmp_path: Path) -> None:
         "Offer": report.offer_values(offer),
         "Plan": plan,
         "Forecast": plan["forecast"],
+        "Offer of AWS": cli_offers.values(offer),
+        "Cost": cli_costs.values(Cost("j", "/p", 1, None, Price(), None, 0.0)),
+        "Budget": cli_costs.budget_values(Budget("user", "me", 1.0, 0.0, False)),
         "Finding": dataclasses.asdict(Finding("ok", "", "")),
     }.items():
         section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]

@@ -121,7 +121,7 @@ def serving(aws: CannedAws) -> Iterator[CannedAws]:
                 body = (
                     json.dumps({"__type": code, "message": "not you"})
                     if target
-                    else f"<Response><Errors><Error><Code>{code}</Code><Message>no</Message></Error></Errors></Response>"
+                    else f"<Response><Errors><Error><Code>{code}</Code><Message/></Error></Errors></Response>"
                 )
             else:
                 kind, body = aws.answer(action, asked)

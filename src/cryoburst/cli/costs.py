@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from cryoburst.model.errors import BadInput
 
 if TYPE_CHECKING:
+    from cryoburst.services.budgets import Budget
     from cryoburst.services.costs import Cost
     from cryoburst.services.settings import Settings
 
@@ -54,7 +55,7 @@ def _bill(options: argparse.Namespace, settings: "Settings") -> int:
     now = time.time()
     ledger = open_ledger(settings)
     found = costs(ledger, options.by, now)
-    lines = [_values(each) for each in found]
+    lines = [values(each) for each in found]
     budgets = _budgets(settings, now)
     if options.json:
         print_json({"by": options.by, "costs": lines, "total": _total(lines), "budgets": budgets})
@@ -69,7 +70,7 @@ def _bill(options: argparse.Namespace, settings: "Settings") -> int:
     return 0
 
 
-def _values(cost: "Cost") -> dict[str, Any]:
+def values(cost: "Cost") -> dict[str, Any]:
     """One line: see docs/json.md."""
     from cryoburst.services.report import price_values
 
@@ -175,17 +176,19 @@ def _budgets(settings: "Settings", now: float) -> list[dict[str, Any]]:
     from cryoburst.services import budgets
     from cryoburst.services.ledger import open_ledger
 
-    return [
-        {
-            "scope": each.scope,
-            "name": each.name,
-            "limit_usd": each.limit,
-            "used_usd": each.used,
-            "left_usd": each.left,
-            "sentence": each.sentence,
-        }
-        for each in budgets.all_of(open_ledger(settings), settings, now)
-    ]
+    return [budget_values(each) for each in budgets.all_of(open_ledger(settings), settings, now)]
+
+
+def budget_values(budget: "Budget") -> dict[str, Any]:
+    """One budget: see docs/json.md."""
+    return {
+        "scope": budget.scope,
+        "name": budget.name,
+        "limit_usd": budget.limit,
+        "used_usd": budget.used,
+        "left_usd": budget.left,
+        "sentence": budget.sentence,
+    }
 
 
 def _budget(options: argparse.Namespace, settings: "Settings") -> int:

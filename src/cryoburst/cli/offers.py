@@ -4,9 +4,12 @@ import argparse
 import math
 from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from cryoburst.model.errors import BadInput
+
+if TYPE_CHECKING:
+    from cryoburst.model.plugins import Offer
 
 SHOWN = 20  # rows for people
 GIB = 2**30
@@ -56,11 +59,11 @@ def run(options: argparse.Namespace) -> int:
             f"{'spot ' if options.spot else ''}machines{' in ' + ', '.join(options.region) if options.region else ''}"
         )
         raise BadInput(f"AWS has no such {where}", advice=catalogue.why_none(need))
-    values = [_values(offer) for offer in board.offers]
+    found = [values(offer) for offer in board.offers]
     if options.json:
-        print_json({"prices_dated": board.dated, "note": board.note or None, "offers": values})
+        print_json({"prices_dated": board.dated, "note": board.note or None, "offers": found})
         return 0
-    _print(values)
+    _print(found)
     if board.note:
         tell(f"prices are of {board.dated}: {board.note}")
     else:
@@ -68,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def _values(offer: Any) -> dict[str, Any]:
+def values(offer: "Offer") -> dict[str, Any]:
     """One offer as JSON: see docs/json.md."""
     return {
         "machine_type": offer.name,

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 
 SHOWN = 20  # files in the list for people
 LEVELS = ("error", "warning", "info")  # the worst first
+RANGE = ("low", "best", "high")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,8 +96,8 @@ def times(hours: dict[str, float] | None) -> tuple[str, str]:
 
     if hours is None:
         return "unknown", ""
-    low, best, high = (duration(hours[name] * 3600) for name in ("low", "best", "high"))
-    return best, "" if low == best == high else f"{low} to {high}"
+    low, best, high = ("under 1 s" if each < 1 else duration(each) for each in (hours[n] * 3600 for n in RANGE))
+    return best, "" if low == high else f"{low} to {high}"
 
 
 def usd(amount: float | None) -> str:
@@ -128,8 +129,8 @@ def tell_explained(explained: dict[str, Any], forecast: dict[str, Any] | None) -
         print(f"- {sentence}")
     errors, own = explained["errors"], explained["own_runs"]
     print(
-        f"- the model: {explained['published_stages']} stages of two published studies, {count(own, 'run')} of yours; a "
-        f"time falls with power, of GPUs to {explained['gpu_exponent']:.2f}, of cores to {explained['core_exponent']:.2f}"
+        f"- the model: {explained['published_stages']} published stages, {count(own, 'run')} of yours; a time falls with "
+        f"the power of GPUs to {explained['gpu_exponent']:.2f}, of cores to {explained['core_exponent']:.2f}"
     )
     for name, words, number in (
         ("machine", "the same work on another machine", "machines"),

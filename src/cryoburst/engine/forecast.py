@@ -3,8 +3,8 @@
 The model: a job's time is its work, times what a unit of its kind takes, divided by the machine's power to an exponent
 (two: of cores and of GPUs). It is fitted in logarithms on what two studies published (``published``) and on the user's
 own finished runs. Of the published stages, work of one kind on several machines gives the exponents; a unit's time
-comes from the data whose size is printed. Each own run of the same kind weighs more than all of them: how much more follows
-from how far they scatter. So does the range, within which four of five jobs should end.
+comes from the data whose size is printed. Each own run of the same kind weighs more than all of them: how much more
+follows from how far they scatter. So does the range, within which four of five jobs should end.
 
 docs/costs.md tells the same in words, with the errors that cross-validation finds.
 """

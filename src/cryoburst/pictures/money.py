@@ -28,7 +28,7 @@ def draw(bars: Sequence[Bar], title: str, line: str) -> Figure:
     largest = sorted(bars, key=lambda bar: -sum(bar.parts.values()))[:MOST]
     shown = [bar for bar in bars if bar in largest][:MOST]
     with style():
-        made = figure(WIDE, 1.8 + 0.34 * max(3, len(shown)))
+        made = figure(WIDE, 2.2 + 0.34 * max(2, len(shown)))
         axes = made.subplots()
         places = range(len(shown))
         ends = [0.0] * len(shown)
@@ -51,7 +51,9 @@ def draw(bars: Sequence[Bar], title: str, line: str) -> Figure:
         axes.set_xlim(0, 1.15 * max([1e-6, *ends, *(usd for _, usd in told)]))
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_color(PALE)
-        if axes.get_legend_handles_labels()[0]:
-            axes.legend(loc="lower right")
+        axes.set_axisbelow(True)
+        marks, labels = axes.get_legend_handles_labels()
+        if marks:
+            made.legend(marks, labels, loc="outside lower center", ncols=len(marks))
         heading(made, title, line)
         return made

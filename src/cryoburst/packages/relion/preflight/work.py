@@ -1,8 +1,8 @@
 """How much a job has to do, in a unit to which its time is about proportional, from the facts of its programs.
 
 Movies: 10^9 pixels of all frames. CtfFind, AutoPick, Extract: micrographs. Class2D, Class3D, InitialModel: particles x
-iterations x classes x 10^6 pixels of a particle. Refine3D, MultiBody, CtfRefine, Polish: particles x 10^6 pixels: how many
-iterations an automatic refinement takes nobody knows before. Nothing is said of other programs: 0.
+iterations x classes x 10^6 pixels of a particle. Refine3D, MultiBody, CtfRefine, Polish: particles x 10^6 pixels: how
+many iterations an automatic refinement takes nobody knows before. Nothing is said of other programs: 0.
 """
 
 from cryoburst.model.plugins import Work
