@@ -37,6 +37,8 @@ def test_by_the_second_with_a_minute_at_least(seconds: float, billed: int) -> No
 def test_a_machine_that_was_never_made_costs_nothing() -> None:
     refused = replace(MACHINE, state=MachineState.GONE, provider_id="", gone=2000.0)
     assert bill.machine_cost(refused, 5000.0).usd == 0
+    answered = replace(MACHINE, state=MachineState.REQUESTED, provider_id="", offer="")
+    assert bill.machine_cost(answered, 5000.0).usd == 0
 
 
 def test_a_request_whose_answer_was_lost_counts() -> None:
@@ -123,11 +125,11 @@ def test_allowed_seconds_at_the_ends() -> None:
 
 
 def test_what_an_hour_costs_with_its_disk() -> None:
-    offer = Offer("aws", "t", 1, 1, 0, 1.0, disk_usd_gb_month=0.08)
-    assert bill.hourly(offer, 730 * GB) == pytest.approx(1.08)
-    assert bill.hourly(replace(offer, disk_usd_gb_month=None), 1) is None
-    assert bill.hourly(replace(offer, disk_usd_gb_month=None), 0) == 1.0
-    assert bill.hourly(replace(offer, usd_per_hour=None), 0) is None
+    offer = Offer("aws", "t", 1, 1, 0, 1.0, rented_disk_bytes=730 * GB, disk_usd_gb_month=0.08)
+    assert bill.hourly(offer) == pytest.approx(1.08)
+    assert bill.hourly(replace(offer, disk_usd_gb_month=None)) is None
+    assert bill.hourly(replace(offer, disk_usd_gb_month=None, rented_disk_bytes=0)) == 1.0
+    assert bill.hourly(replace(offer, usd_per_hour=None)) is None
 
 
 def test_data_cost_until_gc_frees_them() -> None:

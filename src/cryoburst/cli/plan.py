@@ -129,8 +129,8 @@ def tell_explained(explained: dict[str, Any], forecast: dict[str, Any] | None) -
         print(f"- {sentence}")
     errors, own = explained["errors"], explained["own_runs"]
     print(
-        f"- the model: {explained['published_stages']} published stages, {count(own, 'run')} of yours; a time falls with "
-        f"the power of GPUs to {explained['gpu_exponent']:.2f}, of cores to {explained['core_exponent']:.2f}"
+        f"- the model: {explained['published_stages']} published stages, {count(own, 'run')} of yours; a time falls "
+        f"with GPUs to {explained['gpu_exponent']:.2f}, with cores to {explained['core_exponent']:.2f}"
     )
     for name, words, number in (
         ("machine", "the same work on another machine", "machines"),

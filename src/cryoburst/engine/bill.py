@@ -44,7 +44,8 @@ def paid(machine: Machine, now: float) -> Window:
     A request whose answer was lost may have made one: it counts until the provider says that it has none.
     """
     begin = machine.requested
-    if machine.state is MachineState.GONE and not machine.provider_id:
+    refused = machine.state is MachineState.GONE or not machine.offer  # an order that was answered names none
+    if refused and not machine.provider_id:
         return begin, begin
     end = machine.gone if machine.gone is not None else now
     return begin, begin + max(LEAST, math.ceil(max(0.0, end - begin)))
@@ -89,9 +90,9 @@ def requests(sent: int, files_in: int, read: int, made: int, files_out: int, hou
     return Requests(puts, math.ceil(read / BLOB) + out + 20 + round(LOOKS * hours))
 
 
-def hourly(offer: Offer, disk_bytes: int) -> float | None:
+def hourly(offer: Offer) -> float | None:
     """What a machine of this type costs in an hour with its disk, USD; None when a part is unknown."""
-    disk = times(gigabytes(disk_bytes) * 3600 / MONTH, offer.disk_usd_gb_month)
+    disk = times(gigabytes(offer.rented_disk_bytes) * 3600 / MONTH, offer.disk_usd_gb_month)
     return None if disk is None or offer.usd_per_hour is None else offer.usd_per_hour + disk
 
 

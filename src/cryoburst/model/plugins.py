@@ -62,7 +62,8 @@ class Offer:
     gpu: str = ""  # what its GPUs are called
     local_disk_bytes: int = 0  # of the disks in the machine itself, which cost nothing more
     price_dated: str = ""  # the day of the price (ISO 8601); empty: it was asked for now
-    disk_usd_gb_month: float | None = None  # of a disk that is rented with it; None: unknown, never free
+    rented_disk_bytes: int = 0  # of the disk that has to be rented with it for the need it was asked for
+    disk_usd_gb_month: float | None = None  # of that disk; None: unknown, never free
 
     @property
     def where(self) -> str:

@@ -8,13 +8,15 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 from cryoburst.database.ledger import Ledger
 from cryoburst.engine import bill
+from cryoburst.engine.perform import machine_token
+from cryoburst.engine.world import World
 from cryoburst.model.errors import BadInput
 from cryoburst.model.plugins import UNFINISHED
 from cryoburst.model.price import Price
@@ -94,6 +96,11 @@ def _budget(scope: str, name: str, limit: float, price: Price) -> Budget:
 def left(ledger: Ledger, settings: Settings, run: Run, now: float, but: str = "") -> float | None:
     """What a machine of this run may cost by its budgets, the smallest that is left, USD; None: there is no budget."""
     return min((each.left for each in binding(ledger, settings, run, now, but)), default=None)
+
+
+def for_engine(world: World, settings: Settings) -> Callable[[Run], float | None]:
+    """What the engine asks before it orders the machine of a run's attempt; see ``left``."""
+    return lambda run: left(world.ledger, settings, run, world.clock(), machine_token(run))
 
 
 def used(runs: Sequence[Run], machines: Iterable[Machine], now: float, window: bill.Window) -> Price:

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from cryoburst.database.ledger import Ledger
 from cryoburst.engine import bill
@@ -23,10 +23,12 @@ from cryoburst.model.plugins import Need, Offer
 from cryoburst.model.price import Price
 from cryoburst.model.run import Run
 from cryoburst.model.states import RunState
-from cryoburst.services.preflight import Preflight
 from cryoburst.services.settings import Settings
 from cryoburst.stores.tariff import tariff
 from cryoburst.transfer import limits
+
+if TYPE_CHECKING:
+    from cryoburst.services.preflight import Preflight
 
 REMEMBERED = 200  # finished runs that are looked at, the newest
 ENOUGH = 10_000_000  # bytes from which on a transfer tells how fast the line is, and not how long a request takes
@@ -64,7 +66,9 @@ class Forecast:
     basis: tuple[str, ...]  # what it rests on, a sentence each
 
 
-def foretell(world: World, settings: Settings, found: Preflight, bytes_to_send: int, bytes_in: int) -> Forecast | None:
+def foretell(
+    world: World, settings: Settings, found: "Preflight", bytes_to_send: int, bytes_in: int
+) -> Forecast | None:
     """The forecast of a job as the pre-flight left it; None when no machine would do."""
     run, offer = found.run, found.offer
     if offer is None:
@@ -100,7 +104,7 @@ def foretell(world: World, settings: Settings, found: Preflight, bytes_to_send: 
 
     def cost(time: float) -> Price:
         asked = bill.requests(bytes_to_send, len(found.inputs), bytes_in, outputs, 0, time)
-        disk = run.disk_bytes if offer.local_disk_bytes < run.disk_bytes else 0
+        disk = offer.rented_disk_bytes
         stored = bytes_to_send + outputs
         return price(offer, time, disk, stored, asked, egress, rates, machines=run.parts)
 
@@ -124,23 +128,19 @@ def foretell(world: World, settings: Settings, found: Preflight, bytes_to_send: 
 
 def hours_on(world: World) -> Callable[[Run, Offer], float]:
     """For the engine: how long a run's command takes on an offer, h; 0 when that is not known."""
-    model: list[Fit] = []
-
-    @lru_cache(maxsize=64)
-    def job_of(uid: str) -> Job | None:
-        run = world.ledger.run_by_uid(uid)
-        with suppress(CryoburstError, OSError):
-            return world.whole_job(run) if run is not None else None
-        return None
+    known: dict[str, tuple[Fit, Uses]] = {}  # of the run that is being placed: many offers are looked at for each
 
     def on(run: Run, offer: Offer) -> float:
         if run.units <= 0:
             return 0.0
-        if not model:
-            model.append(fit(own_rows(world)))
-        job = job_of(run.whole)
-        how = uses(job, run) if job is not None else Uses(run.processes * run.threads)
-        found = hours(run.kind, run.units / run.parts, offer, uses=how, model=model[0])
+        if run.uid not in known:
+            known.clear()
+            how = Uses(max(1, run.processes * run.threads))
+            with suppress(CryoburstError, OSError):
+                how = uses(world.whole_job(run), run)
+            known[run.uid] = fit(own_rows(world)), how
+        model, how = known[run.uid]
+        found = hours(run.kind, run.units / run.parts, offer, uses=how, model=model)
         return found.best if found else 0.0
 
     return on

@@ -5,6 +5,7 @@ spot, in each zone. ``prices.py`` lays what AWS says now over these quotes. A pr
 """
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +19,7 @@ PROVIDER = "aws"
 SNAPSHOT = files("cryoburst.providers.aws") / "snapshot"
 GIB, MIB = 2**30, 2**20
 LARGEST_DISK = 16 * 2**40  # bytes of a gp3 volume (docs.aws.amazon.com, EBS volume types)
+SYSTEM, UNKNOWN = 20, 100  # GiB for the system and what is installed; for a job of which nobody knows what it needs
 RECIPE: Mapping[str, str] = {"relion": "3.1.3"}  # what the package's recipe installs on Debian 12
 
 # gp3 a GB and month, without extra IOPS or throughput: https://aws.amazon.com/ebs/pricing/. Entered by hand as they
@@ -66,7 +68,7 @@ def offers(
     wanted = frozenset(regions)
     fitting = {name: one for name, one in types().items() if _fits(one, need)} if _runs(software, need) else {}
     found = [
-        _offer(fitting[quote.type], quote, software)
+        _offer(fitting[quote.type], quote, software, need.disk_bytes)
         for quote in (snapshot() if quotes is None else quotes)
         if quote.type in fitting and (not wanted or quote.region in wanted) and spot in (None, quote.spot)
     ]
@@ -179,7 +181,16 @@ def _runs(software: Mapping[str, str], need: Need) -> bool:
     )
 
 
-def _offer(one: Type, quote: Quote, software: Mapping[str, str]) -> Offer:
+def scratch(needed: int, own: int) -> tuple[bool, int]:
+    """Whether a machine's own disks (bytes) are large enough to be its scratch space, and the GiB of the disk that is
+    rented with it for a job that needs so many bytes."""
+    needed = needed * 11 // 10  # with something to spare
+    gibibytes = math.ceil(needed / GIB) if needed else UNKNOWN
+    local = own > 0 and own >= needed
+    return local, SYSTEM if local else min(SYSTEM + gibibytes, LARGEST_DISK // GIB)
+
+
+def _offer(one: Type, quote: Quote, software: Mapping[str, str], needed: int) -> Offer:
     return Offer(
         provider=PROVIDER,
         name=one.name,
@@ -196,5 +207,6 @@ def _offer(one: Type, quote: Quote, software: Mapping[str, str]) -> Offer:
         gpu=one.gpu,
         local_disk_bytes=one.local_disk_bytes,
         price_dated=quote.dated,
+        rented_disk_bytes=scratch(needed, one.local_disk_bytes)[1] * GIB,
         disk_usd_gb_month=_DISK.get(quote.region),
     )
