@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterable
 
+from cryoburst.engine import bill
 from cryoburst.engine.world import World
 from cryoburst.model.errors import BudgetUsed
 from cryoburst.model.plugins import Offer
 from cryoburst.model.run import Machine, Run
-from cryoburst.model.states import MachineState
 
 LEAST = 600.0  # s for which a machine is rented at least: less would end before its job began
 FOR_OUTPUTS = 0.2  # of the time that a budget pays for is kept for the outputs, at most
@@ -15,17 +15,13 @@ SAID_AT = 0.8  # of a budget, from which on it is told
 
 
 def spent(machines: Iterable[Machine], now: float) -> float:
-    """What machines have cost so far, USD; those whose price is unknown count nothing."""
-    return sum((m.usd_per_hour or 0.0) * max(0.0, (m.gone or now) - m.requested) / 3600 for m in machines)
+    """What machines and their disks have cost so far, USD; those whose price is unknown count nothing."""
+    return sum(bill.machine_cost(machine, now).known for machine in machines)
 
 
 def promised(machines: Iterable[Machine], now: float) -> float:
-    """What machines have cost, or may cost until each powers itself off, USD."""
-    total = 0.0
-    for each in machines:
-        end = each.gone if each.state is MachineState.GONE and each.gone else max(now, each.power_off_at)
-        total += (each.usd_per_hour or 0.0) * max(0.0, end - each.requested) / 3600
-    return total
+    """What they have cost, or may cost until each powers itself off, USD."""
+    return sum(bill.promised_cost(machine, now).known for machine in machines)
 
 
 def share(run: Run) -> float | None:
@@ -47,16 +43,17 @@ def seconds(world: World, run: Run, offer: Offer) -> float:
         for amount in (None if mine is None else mine - promised(others, now), world.budget(run))
         if amount is not None
     ]
-    if not left or offer.usd_per_hour == 0:
+    price = bill.hourly(offer)
+    if not left or price == 0:
         return math.inf
-    if offer.usd_per_hour is None:
+    if price is None:
         advice = "choose another with --machine, or lift the budget"
         raise BudgetUsed(
             "what this machine costs is not known, and there is a budget", where=offer.where, advice=advice
         )
-    pays = min(left) / offer.usd_per_hour * 3600
+    pays = bill.allowed_seconds(min(left), price)
     if pays < LEAST:
-        said = f"{max(0.0, min(left)):.2f} USD are left, and {offer.where} costs {offer.usd_per_hour:.2f} USD/h"
+        said = f"{max(0.0, min(left)):.2f} USD are left, and {offer.where} costs {price:.2f} USD/h with its disk"
         raise BudgetUsed(said, where=run.job, advice="raise the budget, or choose a cheaper machine")
     return pays
 

@@ -29,6 +29,7 @@ from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState, RunState
 
 STALE_SPEC = 60.0  # s that a spec may wait for its machine without a new deadline
+BILLED = ("usd_per_hour", "disk_usd_gb_month", "requested", "power_off_at")  # what of it says what it costs
 ORDERED = ("offer", "region", "place", "spot", "disk_bytes")  # what of a machine's row says which offer it is
 MANY = 8  # earlier attempts from which on a machine may read the whole project: a credential names few folders
 
@@ -163,14 +164,15 @@ def _order(world: World, run: Run, offer: Offer, token: str) -> None:
         region=offer.region,
         place=offer.place,
         spot=offer.spot,
-        disk_bytes=run.disk_bytes,
+        disk_bytes=offer.rented_disk_bytes,
+        disk_usd_gb_month=offer.disk_usd_gb_month,
     )
     world.ledger.add_machine(intent)
     row = world.ledger.machine(token)
     if row is None or row.state is not MachineState.REQUESTED:
         return
     # Its age counts from this call.
-    again = {name: getattr(intent, name) for name in ("usd_per_hour", "requested", "power_off_at", *ORDERED)}
+    again = {name: getattr(intent, name) for name in (*BILLED, *ORDERED)}
     row = world.ledger.change_machine(row, again)
     if row is None:
         return

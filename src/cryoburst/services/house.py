@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -13,6 +14,7 @@ from cryoburst.database.ledger import Ledger
 from cryoburst.engine.world import World
 from cryoburst.model.errors import BadInput, StoreError
 from cryoburst.model.plugins import Package, Provider
+from cryoburst.services import budgets, forecast
 from cryoburst.services.line import open_line
 from cryoburst.services.places import default_store
 from cryoburst.services.recover import recover
@@ -63,6 +65,7 @@ def open_world(settings: Settings) -> World:
         terms=settings.terms,
         line=lambda: open_line(settings),
     )
+    world = replace(world, hours=forecast.hours_on(world), budget=budgets.for_engine(world, settings))
     if not ledger.complete:
         found = len(recover(world, known_stores(settings)).runs)
         if found:
