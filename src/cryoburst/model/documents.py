@@ -167,6 +167,7 @@ class Heartbeat:
     moved: Transfer = field(default_factory=Transfer)
     exited: bool = False  # exit.json is there
     full: bool = False  # the store has no room for what the machine has to send; it waits
+    interrupted: bool = False  # the provider has told the machine that it takes it back
     format: int = FORMAT
 
 
