@@ -52,7 +52,9 @@ def run(options: argparse.Namespace) -> int:
     else:
         board = prices.board(need, options.region, spot=options.spot)
     if not board.offers:
-        where = f"{'spot ' if options.spot else ''}machines{' in ' + ', '.join(options.region) if options.region else ''}"
+        where = (
+            f"{'spot ' if options.spot else ''}machines{' in ' + ', '.join(options.region) if options.region else ''}"
+        )
         raise BadInput(f"AWS has no such {where}", advice=catalogue.why_none(need))
     values = [_values(offer) for offer in board.offers]
     if options.json:

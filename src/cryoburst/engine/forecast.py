@@ -83,9 +83,7 @@ def published_fit() -> Fit:
     return fit()
 
 
-def hours(
-    kind: str, units: float, offer: Offer, *, uses: Uses = EVERYTHING, model: Fit | None = None
-) -> Hours | None:
+def hours(kind: str, units: float, offer: Offer, *, uses: Uses = EVERYTHING, model: Fit | None = None) -> Hours | None:
     """How long a job of this kind with so much work (``Work.units``) takes on a machine of this type.
 
     It is taken to use all of the machine that it can, unless ``uses`` says less. None when its work is not known, or
