@@ -32,7 +32,7 @@ class Metadata(ThreadingHTTPServer):
 
 
 class Asked(BaseHTTPRequestHandler):
-    server: Metadata
+    server: Metadata  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def log_message(self, format: str, *args: object) -> None:
         return

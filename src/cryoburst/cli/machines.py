@@ -10,7 +10,9 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst machines``."""
-    parser.add_argument("--to", metavar="PROVIDER", default="", help="only this provider's")
+    parser.add_argument(
+        "--to", metavar="PROVIDER", default="", help="only this provider's; those of a cloud are listed only so"
+    )
     parser.add_argument("--all", action="store_true", help="also the machines that are gone")
     parser.add_argument(
         "--reap", action="store_true", help="ask the providers themselves; show, then end, what no run needs"
@@ -34,7 +36,9 @@ def run(options: argparse.Namespace) -> int:
     names = [options.to] if options.to else sorted(world.providers)
     if options.reap:
         return _reap(options, world, names)
-    offers = [offer_values(o) for name in names for o in world.provider(name).offers(Need(Resources()))]
+    # A cloud has hundreds, in every zone: they are shown when it is named.
+    shown = [name for name in names if options.to or world.provider(name).here]
+    offers = [offer_values(o) for name in shown for o in world.provider(name).offers(Need(Resources()))]
     now = time.time()
     rented = [machine_values(m, now) for m in world.ledger.machines(all_=options.all) if m.provider in names]
     if options.json:
@@ -53,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
         for o in offers
     ]
     print(table(("PROVIDER", "NAME", "CORES", "MEMORY", "GPUS", "PRICE", "SOFTWARE"), rows, right=("CORES", "GPUS")))
+    if others := [name for name in names if name not in shown]:
+        print(f"\nMore can be rented elsewhere: {', '.join(f'cryoburst machines --to {name}' for name in others)}")
     if not rented:
         print("\nNo machine is rented.")
         return 0

@@ -38,6 +38,8 @@ def unneeded(world: World, names: Iterable[str]) -> list[Unneeded]:
                 continue
             if run is None:
                 why = "no run of yours is known by its tags"
+            elif run.attempt == machine.attempt and not run.state.final:
+                why = f"the agent of {run.title} has ended"
             elif run.state.final:
                 why = f"{run.title} has ended ({run.state})"
             else:

@@ -18,7 +18,7 @@ from cryoburst.model.errors import BadInput, CryoburstError, ProviderUnavailable
 from cryoburst.model.plugins import Clock, Finding, MachineRequest, MachineSeen, Need, Offer
 from cryoburst.providers.aws import boot, images, notes, order, tags
 from cryoburst.providers.aws.calls import Answer, Calls, Missing, Taken
-from cryoburst.providers.aws.notes import Notes
+from cryoburst.providers.aws.notes import DEBIAN, Notes
 
 T = TypeVar("T")
 KEPT = 3.0  # s for which a listing is good: ticks come twice a second, and EC2 itself is no more exact
@@ -74,15 +74,19 @@ class AwsProvider:
         return findings
 
     def offers(self, need: Need) -> list[Offer]:
-        """See ``Provider.offers``. Before a setup all regions of the price list are offered, so that a plan can be
-        made; a machine can't."""
-        from cryoburst.providers.aws import catalogue
+        """See ``Provider.offers``: those in the regions in use, with AWS's prices of now where it tells them within
+        seconds. Before a setup those of all regions, by the snapshot, so that a plan can be made; a machine can't."""
+        from cryoburst.providers.aws import catalogue, prices  # long lists
 
         setup = notes.read(self._folder)
-        return catalogue.offers(need, tuple(setup.regions) if setup else ())
+        if setup is None:
+            return catalogue.offers(need, ())
+        # What is on an image of the user's own is not known here; the agent refuses a job that finds less.
+        software = catalogue.RECIPE if setup.image == DEBIAN else need.software
+        return prices.board(need, tuple(setup.regions), software=software).offers
 
     def create(self, request: MachineRequest) -> MachineSeen:
-        """See ``Provider.create``. Raises BadInput, too, for what somebody has to mend before any machine can be had."""
+        """See ``Provider.create``. Raises BadInput, too, for what must be mended before any machine can be had."""
         setup = self._setup()
         offer = request.offer
         there = setup.regions.get(offer.region)
@@ -111,16 +115,11 @@ class AwsProvider:
 
     def machines(self, owner: str) -> list[MachineSeen]:
         """See ``Provider.machines``: of all regions in use, or none. Asks AWS once in a few seconds at most."""
-        setup = notes.read(self._folder)
-        if setup is None:
-            return []
-        with self._lock:
-            now = self._clock()
-            kept = self._listing
-            if kept is None or kept[1] != owner or not 0 <= now - kept[0] < KEPT:
-                listed = self._everywhere(setup, lambda region: self._listed(setup, region, owner))
-                kept = self._listing = (now, owner, [seen for each in listed for seen in each])
-            return list(kept[2])
+        try:
+            setup = notes.read(self._folder)
+            return [] if setup is None else self._kept(setup, owner)
+        except BadInput as error:  # a listing that can't be made is unknown, whatever the cause
+            raise ProviderUnavailable(error.what, where=error.where, advice=error.advice) from None
 
     def delete(self, machine_id: str) -> None:
         """See ``Provider.delete``. Raises BadInput for what does not carry our tags."""
@@ -222,6 +221,16 @@ class AwsProvider:
             return [ask(region) for region in setup.regions]
         with ThreadPoolExecutor(max_workers=8) as pool:
             return list(pool.map(ask, setup.regions))
+
+    def _kept(self, setup: Notes, owner: str) -> list[MachineSeen]:
+        """The listing that is fresh enough, or a new one."""
+        with self._lock:
+            now = self._clock()
+            kept = self._listing
+            if kept is None or kept[1] != owner or not 0 <= now - kept[0] < KEPT:
+                listed = self._everywhere(setup, lambda region: self._listed(setup, region, owner))
+                kept = self._listing = (now, owner, [seen for each in listed for seen in each])
+            return list(kept[2])
 
     def _with_token(self, setup: Notes, token: str) -> MachineSeen | None:
         """The machine that was made for this token, wherever it is."""
