@@ -46,6 +46,10 @@ class FakeProvider:
         self.calls: Counter[str] = Counter()  # create, by token
         self.known: dict[str, MachineSeen] = {}
         self.refusals: list[Exception] = []  # one for each of the next calls of create
+        self.offered = [OFFER]
+        self.asked: list[str] = []  # Offer.where of each call of create
+        self.none_of: dict[str, Exception] = {}  # Offer.where -> what create raises for it
+        self.printed = ""  # on the console of every machine
         self.lost_replies = 0  # so many of the next calls do it and lose the answer
         self.unlisted = False  # a listing that lags behind shows nothing
         self.blind = False  # the listing can't be read
@@ -57,13 +61,16 @@ class FakeProvider:
         return []
 
     def offers(self, need: Need) -> list[Offer]:
-        return [OFFER]
+        return list(self.offered)
 
     def create(self, request: MachineRequest) -> MachineSeen:
         with self._lock:
             self.calls[request.token] += 1
+            self.asked.append(request.offer.where)
             if self.refusals:
                 raise self.refusals.pop(0)
+            if request.offer.where in self.none_of:
+                raise self.none_of[request.offer.where]
             made = MachineSeen(
                 f"id-{request.token}",
                 request.token,
@@ -97,7 +104,11 @@ class FakeProvider:
         return False
 
     def console(self, machine_id: str) -> str:
-        return ""
+        return self.printed
+
+    def take_back(self) -> None:
+        """The provider needs its spot machines itself."""
+        self.known = {token: replace(m, alive=False, interrupted=True) for token, m in self.known.items()}
 
     def die(self) -> None:
         """All machines lose their power."""

@@ -1,6 +1,7 @@
 """``cryoburst submit``: what RELION's Run button calls."""
 
 import argparse
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -34,7 +35,18 @@ def job_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument("--job", metavar="FOLDER", help="a job folder, such as Class2D/job012")
     parser.add_argument("--to", metavar="PROVIDER", default="", help="where: a provider, such as local")
     parser.add_argument("--machine", default="", metavar="NAME", help="the machine type, see cryoburst machines")
+    parser.add_argument("--region", default="", help="rent in this region only, such as eu-central-1")
     parser.add_argument("--max-price", type=float, metavar="USD", help="at most this many USD per hour")
+    rule = parser.add_mutually_exclusive_group()
+    rule.add_argument("--within", type=float, metavar="HOURS", help="the cheapest machine that ends the job in time")
+    rule.add_argument(
+        "--budget", type=float, metavar="USD", help="the fastest machine that this pays for; no more is ever spent"
+    )
+    market = parser.add_mutually_exclusive_group()
+    market.add_argument(
+        "--spot", action="store_true", default=None, help="machines that are cheaper and may be taken back"
+    )
+    market.add_argument("--on-demand", dest="spot", action="store_false", help="the opposite, and the default")
     parser.add_argument("--store", metavar="NAME", default="", help="the store to use, see cryoburst store names")
     parser.add_argument(
         "--parts", metavar="N", help="machines to split the job over, or auto: MotionCorr, CtfFind, AutoPick, Extract"
@@ -92,7 +104,20 @@ def wishes(options: argparse.Namespace) -> Wishes:
     """The wishes that were given as flags. Raises BadInput for one that can't be."""
     if options.max_price is not None and not options.max_price >= 0:
         raise BadInput("the price cap is not a price", where=f"--max-price {options.max_price}", advice="give USD/h")
-    return Wishes(options.to, options.machine, options.max_price, _parts(options.parts), options.store)
+    for name, value, unit in (("--within", options.within, "hours"), ("--budget", options.budget, "USD")):
+        if value is not None and not 0 < value < math.inf:
+            raise BadInput(f"not a number of {unit}", where=f"{name} {value}", advice="give one above zero")
+    return Wishes(
+        options.to,
+        options.machine,
+        options.max_price,
+        _parts(options.parts),
+        options.store,
+        spot=options.spot,
+        region=options.region,
+        within_hours=options.within,
+        budget=options.budget,
+    )
 
 
 def _parts(text: str | None) -> int | None:

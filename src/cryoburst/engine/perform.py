@@ -4,21 +4,32 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from cryoburst.engine import record
+from cryoburst.engine import budget, record
 from cryoburst.engine.elsewhere import folders_to_read
+from cryoburst.engine.placement import is_of, next_offer, noted, ranked, refused
 from cryoburst.engine.stage_in import archive_key
 from cryoburst.engine.stage_out import read_spec
 from cryoburst.engine.world import World, closed_key, request_key
 from cryoburst.model import documents
 from cryoburst.model.documents import Closed, Request, Spec, Stop
-from cryoburst.model.errors import BadInput, StoreError, StoreRefused, StoreUnavailable
+from cryoburst.model.errors import (
+    BadInput,
+    NoCapacity,
+    ProviderError,
+    ProviderUnavailable,
+    QuotaExceeded,
+    StoreError,
+    StoreRefused,
+    StoreUnavailable,
+)
 from cryoburst.model.job import Job, Resources, Verdict
 from cryoburst.model.plugins import Boot, MachineRequest, Need, Offer
-from cryoburst.model.reasons import sentence
+from cryoburst.model.reasons import REASONS, sentence
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState, RunState
 
 STALE_SPEC = 60.0  # s that a spec may wait for its machine without a new deadline
+ORDERED = ("offer", "region", "place", "spot", "disk_bytes")  # what of a machine's row says which offer it is
 MANY = 8  # earlier attempts from which on a machine may read the whole project: a credential names few folders
 
 
@@ -38,17 +49,9 @@ def candidates(world: World, job: Job, run: Run, need: Need) -> list[Offer]:
     if not offers:
         why = _why_none(provider.offers(Need(resources=Resources())), job, need)
         raise NoOffer(f"no machine of {run.provider} can run this job", where=run.job, advice=why)
-    wish = "" if job.is_join else run.machine  # that is small: any machine will do
-    named = [o for o in offers if wish in ("", o.name)]
-    if not named:
-        names = ", ".join(o.name for o in offers[:8])
-        raise BadInput(f"{run.provider} has no machine {run.machine} for this job", advice=f"choose one of {names}")
-    cap = run.max_price
-    # An unknown price is never free: it does not fit under a cap.
-    fitting = [o for o in named if cap is None or (o.usd_per_hour is not None and o.usd_per_hour <= cap)]
-    if not fitting:
-        raise BadInput(f"no machine costs at most {cap} USD/h", advice="raise --max-price, see cryoburst machines")
-    return sorted(fitting, key=lambda o: (o.usd_per_hour is None, o.usd_per_hour or 0.0, o.cores, o.name))
+    if job.is_join:  # that is small: any machine will do
+        run = replace(run, machine="", within_hours=None)
+    return ranked(offers, run, lambda offer: world.hours(run, offer))
 
 
 def choose(world: World, job: Job, run: Run) -> Offer:
@@ -99,11 +102,53 @@ def gigabytes(size: int) -> str:
 def create(world: World, run: Run) -> None:
     """Ask for the machine of this attempt: the intent first, then the call; the same token never makes two.
 
-    Raises what the provider raises; then the row stays REQUESTED and the same call is made again.
+    An offer that is refused makes room for the next one at once; the run remembers it. Raises NoCapacity or
+    QuotaExceeded when all were refused, BudgetUsed when no money is left, and what else the provider raises; then the
+    row stays REQUESTED and the same call is made again.
     """
-    token = machine_token(run)
-    offer = choose(world, world.job(run), run)
-    spec = _fresh_spec(world, run, token)
+    token, job = machine_token(run), world.job(run)
+    offers = candidates(world, job, run, need_of(job, run))
+    while True:
+        row = world.ledger.machine(token)
+        asked = row if row is not None and row.state is MachineState.REQUESTED and row.offer else None
+        offer = next_offer(offers, run, asked)
+        if offer is None:
+            raise _all_refused(world, run)
+        _wait_for_answer(world, run, asked, offer)
+        try:
+            _order(world, run, offer, token)
+        except (NoCapacity, QuotaExceeded) as error:
+            reason = "quota" if isinstance(error, QuotaExceeded) else "no_capacity"
+            said = f"{_of(run)}{offer.where}: {REASONS[reason].sentence} ({error})"
+            world.ledger.event(run.whole, world.clock(), said)
+            run = world.ledger.change(run, {"tried": noted(run, offer, reason, str(error))}) or run
+            if (row := world.ledger.machine(token)) is not None:
+                world.ledger.change_machine(row, {"offer": ""})  # that order is answered
+        else:
+            return
+
+
+def _of(run: Run) -> str:
+    return f"{run.title}: " if run.part else ""
+
+
+def _all_refused(world: World, run: Run) -> ProviderError:
+    """The error that says so; the next time all are asked again."""
+    tried = refused(run)
+    world.ledger.change(run, {"tried": ""})
+    said = f"{len(tried)} offers were refused; the last, {tried[-1].offer}: {tried[-1].why}" if tried else ""
+    return QuotaExceeded(said) if all(each.reason == "quota" for each in tried) else NoCapacity(said)
+
+
+def _wait_for_answer(world: World, run: Run, asked: Machine | None, offer: Offer) -> None:
+    """Ask for no other offer while the answer to an order is not known, and its machine may not be listed yet."""
+    if asked is not None and not is_of(asked, offer) and world.clock() - asked.requested < world.limits.settle:
+        raise ProviderUnavailable(f"the answer to the order of {asked.offer} in {asked.place} is not known yet")
+
+
+def _order(world: World, run: Run, offer: Offer, token: str) -> None:
+    """Order one machine, intent first."""
+    spec = _fresh_spec(world, run, token, offer)
     power_off_at = spec.deadline + spec.grace
     intent = Machine(
         token=token,
@@ -115,27 +160,40 @@ def create(world: World, run: Run) -> None:
         state=MachineState.REQUESTED,
         requested=world.clock(),
         power_off_at=power_off_at,
+        region=offer.region,
+        place=offer.place,
+        spot=offer.spot,
+        disk_bytes=run.disk_bytes,
     )
     world.ledger.add_machine(intent)
     row = world.ledger.machine(token)
     if row is None or row.state is not MachineState.REQUESTED:
         return
-    again: dict[str, object] = {
-        "offer": intent.offer,
-        "usd_per_hour": intent.usd_per_hour,
-        "power_off_at": power_off_at,
-    }
-    again["requested"] = intent.requested  # its age counts from this call
+    # Its age counts from this call.
+    again = {name: getattr(intent, name) for name in ("usd_per_hour", "requested", "power_off_at", *ORDERED)}
     row = world.ledger.change_machine(row, again)
     if row is None:
         return
     _, checksum = world.archive(run.store)
-    credential = _credential(world, run, spec, power_off_at - world.clock())
+    provider = world.provider(run.provider)
+    lent = provider.lends(run.store)
+    credential = {} if lent else _credential(world, run, spec, power_off_at - world.clock())
     boot = Boot(run.store, run.prefix, archive_key(checksum), checksum, credential)
-    request = MachineRequest(token, world.owner, run.uid, run.attempt, offer, boot, power_off_at)
-    made = world.provider(run.provider).create(request)
+    request = MachineRequest(
+        token,
+        world.owner,
+        run.uid,
+        run.attempt,
+        offer,
+        boot,
+        power_off_at,
+        project=run.store_folder,
+        job=run.job,
+        disk_bytes=run.disk_bytes,
+    )
+    made = provider.create(request)
     world.ledger.change_machine(row, {"state": MachineState.BOOTING, "provider_id": made.id})
-    world.ledger.change(run, {"machine": offer.name})
+    world.ledger.change(run, {"placed": offer.name})
 
 
 def _credential(world: World, run: Run, spec: Spec, seconds: float) -> dict[str, str]:
@@ -156,14 +214,20 @@ def _credential(world: World, run: Run, spec: Spec, seconds: float) -> dict[str,
         return {}
 
 
-def _fresh_spec(world: World, run: Run, token: str) -> Spec:
-    """The spec of this attempt; its walltime begins anew when it waited for its machine."""
+def _fresh_spec(world: World, run: Run, token: str, offer: Offer) -> Spec:
+    """The spec of this attempt; its walltime begins anew when it waited for its machine, and ends with the budget."""
     spec, deadline = read_spec(world, run), world.clock() + world.terms.walltime
     row = world.ledger.machine(token)
-    waited = row is None or row.state is MachineState.REQUESTED
-    if not waited or deadline - spec.deadline < STALE_SPEC:
+    if row is not None and row.state is not MachineState.REQUESTED:
         return spec
-    spec = replace(spec, deadline=deadline)
+    grace = world.terms.grace
+    seconds = budget.seconds(world, run, offer)
+    if seconds < deadline + grace - world.clock():
+        grace = min(grace, seconds * budget.FOR_OUTPUTS)
+        deadline = world.clock() + seconds - grace
+    if abs(deadline - spec.deadline) < STALE_SPEC and spec.grace == grace:
+        return spec
+    spec = replace(spec, deadline=deadline, grace=grace)
     world.store(run).put(run.prefix + "spec.json", documents.dump(spec))
     return spec
 

@@ -7,10 +7,11 @@ state that was seen. No network call is made inside a database transaction.
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from cryoburst.engine import earlier, parts, perform, stage_out
+from cryoburst.engine import budget, earlier, parts, perform, stage_out
 from cryoburst.engine.observe import Listings, Observer, list_machines
 from cryoburst.engine.reaper import Reaper
 from cryoburst.engine.sentences import left_behind, named, reason_of, stayed, without_outputs
@@ -85,6 +86,9 @@ class Reconciler:
         for run, seen in self._observer.look(free, self._listings, None if finish else LOOK):
             if not self._decide(run, seen).idle:
                 self._start(run.uid, self._advance, run.uid)
+        for run in runs:
+            if run.budget_usd is not None and not run.part and (told := budget.warning(world, run)):
+                self._event(run, told, once=True)
         for token in self._reaper.reap(self._listings, self._busy):
             self._start(token, self._reaper.delete, token)
         if finish:
@@ -223,6 +227,8 @@ class Reconciler:
             return False
         if decision.state is not None:
             self._note(changed)
+        if decision.reason == "never_started":
+            self._tell_console(run)
         if decision.state is RunState.RUNNING:
             machine = ledger.machine(perform.machine_token(changed))
             if machine is not None and machine.state is MachineState.BOOTING:
@@ -233,6 +239,16 @@ class Reconciler:
         if changed.state.final or changed.attempt != run.attempt:
             self._observer.forget(run)
         return not changed.state.final
+
+    def _tell_console(self, run: Run) -> None:
+        """What a machine whose agent never started printed: whole beside its attempt in the store, its end in the log
+        of the run."""
+        machine = self._world.ledger.machine(perform.machine_token(run))
+        printed = self._world.provider(run.provider).console(machine.provider_id) if machine is not None else ""
+        if printed.strip():
+            with suppress(StoreError):
+                self._world.store(run).put(run.prefix + "console.txt", printed.encode())
+            self._event(run, f"its machine printed last: {' / '.join(printed.split(chr(10))[-4:])[-400:].strip(' /')}")
 
     def _note(self, run: Run) -> None:
         why = f": {sentence(run.reason, run.detail, ended=run.state.final)}" if run.reason else ""
@@ -267,7 +283,9 @@ class Reconciler:
         succeeded = whole.ended == "finished" and verdict.outcome == "succeeded" and not reason
         if not succeeded and (run.stop_wanted or seen.ended == "aborted"):
             return self._end(run, seen, changes, RunState.STOPPED, "aborted", run.stop_wanted or seen.sentence)
-        if reason in ("refused", "deadline"):
+        if reason == "deadline" and budget.ended(world, run):
+            reason = "budget"
+        if reason in ("refused", "deadline", "budget"):
             return self._end(run, seen, changes, RunState.FAILED, reason, seen.sentence)
         if reason:
             tried = replace(run, failures=0) if self._further(run) else run

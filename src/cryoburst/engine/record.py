@@ -87,7 +87,7 @@ def _try(store: Store, run: Run, attempt: int, machine: Machine | None) -> Try:
         part=run.part,
         attempt=attempt,
         provider=run.provider,
-        offer=machine.offer if machine else run.machine if attempt == run.attempt else "",
+        offer=machine.offer if machine else run.placed if attempt == run.attempt else "",
         usd_per_hour=machine.usd_per_hour if machine else None,
         requested=machine.requested if machine else None,
         gone=machine.gone if machine else None,

@@ -7,6 +7,7 @@ from cryoburst.engine.step import Effect
 from cryoburst.model.errors import (
     BadCredentials,
     BadInput,
+    BudgetUsed,
     Corrupt,
     NoCapacity,
     NotThere,
@@ -20,6 +21,7 @@ from cryoburst.model.run import Run
 
 HALF_WRITTEN = " (may be half-written)"  # how the agent ends the name of a file that was torn when it was killed
 REASON_OF_ERROR: tuple[tuple[type[Exception], str], ...] = (
+    (BudgetUsed, "budget"),
     (BadInput, "bad_input"),
     (NoCapacity, "no_capacity"),
     (QuotaExceeded, "quota"),

@@ -156,7 +156,7 @@ def _starting(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> 
     if seen.started is not None:
         return Decision(state=RunState.RUNNING, changes={"started": seen.started, "observed": seen.now})
     if _dead(machine, seen, limits):
-        return retry(run, "machine_died", _note(seen), seen.now, limits)
+        return retry(run, _loss(seen), _note(seen), seen.now, limits)
     if machine is not None and seen.store_known and seen.now - machine.requested > limits.boot:
         return retry(run, "never_started", f"no sign of it for {limits.boot:.0f} s", seen.now, limits)
     return IDLE
@@ -195,7 +195,7 @@ def after_loss(run: Run, seen: Seen, limits: Limits, *, further: bool) -> Decisi
     """
     if run.stop_wanted:
         return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted)
-    return retry(replace(run, failures=0) if further else run, "machine_died", _note(seen), seen.now, limits)
+    return retry(replace(run, failures=0) if further else run, _loss(seen), _note(seen), seen.now, limits)
 
 
 def _dead(machine: Machine | None, seen: Seen, limits: Limits) -> bool:
@@ -210,6 +210,12 @@ def _dead(machine: Machine | None, seen: Seen, limits: Limits) -> bool:
     return machine is None or seen.listed - machine.requested > limits.settle
 
 
+def _loss(seen: Seen) -> str:
+    """Why the machine is no more: the provider took it back, or it died."""
+    told = seen.heartbeat is not None and seen.heartbeat.interrupted
+    return "interrupted" if told or (seen.machine is not None and seen.machine.interrupted) else "machine_died"
+
+
 def _note(seen: Seen) -> str:
     return seen.machine.note if seen.machine else "the provider no longer lists it"
 
@@ -217,19 +223,20 @@ def _note(seen: Seen) -> str:
 def retry(run: Run, reason: str, detail: str, now: float, limits: Limits, *, new_attempt: bool = True) -> Decision:
     """Wait and try again while the reason allows it and delays are left, else end as failed.
 
-    A fault of the machine makes a new attempt with its own prefix; a fault before there was one keeps the attempt.
+    A fault of the machine makes a new attempt with its own prefix; a fault before there was one keeps the attempt. A
+    machine that was taken back is nobody's failure: the run goes on at once, as often as that happens.
     """
     if run.stop_wanted:
         return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted)
-    if not REASONS[reason].retry or run.failures >= len(limits.retry_delays):
+    if reason == "interrupted":
+        changes: dict[str, object] = {"interruptions": run.interruptions + 1, "retry_at": now}
+    elif not REASONS[reason].retry or run.failures >= len(limits.retry_delays):
         return Decision(state=RunState.FAILED, reason=reason, detail=detail)
-    changes: dict[str, object] = {
-        "failures": run.failures + 1,
-        "retry_at": now + limits.retry_delays[run.failures],
-        "lost_since": 0.0,
-    }
+    else:
+        changes = {"failures": run.failures + 1, "retry_at": now + limits.retry_delays[run.failures]}
+    changes["lost_since"] = 0.0
     if new_attempt:
-        changes |= {"attempt": run.attempt + 1, "batches_home": 0, "started": None}
+        changes |= {"attempt": run.attempt + 1, "batches_home": 0, "started": None, "tried": ""}
         if run.parts == 1 or run.part:  # what a split run did, its parts did
             changes["command_started"] = None
     return Decision(state=RunState.WAITING, reason=reason, detail=detail, changes=changes)

@@ -9,7 +9,7 @@ from cryoburst.database.ledger import Ledger
 from cryoburst.model.errors import BadInput
 from cryoburst.model.job import Job
 from cryoburst.model.patience import Limits, Terms
-from cryoburst.model.plugins import Clock, Package, Provider, Store
+from cryoburst.model.plugins import Clock, Offer, Package, Provider, Store
 from cryoburst.model.run import Run
 from cryoburst.transfer import Line
 
@@ -28,6 +28,8 @@ class World:
     limits: Limits = field(default_factory=Limits)
     terms: Terms = field(default_factory=Terms)
     line: Callable[[], Line] = Line  # one for each transfer; what they share is in it
+    hours: Callable[[Run, Offer], float] = lambda run, offer: 0.0  # how long a run takes on an offer; 0: unknown
+    budget: Callable[[Run], float | None] = lambda run: None  # USD that its project and user have left; None: no end
 
     def job(self, run: Run) -> Job:
         """The job of a run as its package reads it now, fitted as it was when the run began: of a part its own, of a

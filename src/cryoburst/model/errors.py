@@ -3,7 +3,8 @@
 CryoburstError                 printed as one line, exit code 2
  ├─ BadInput                   the user's job or command is wrong; nothing was rented
  │   ├─ Refused                the pre-flight found what would fail or waste the job: one sentence each
- │   └─ NeedHere               a file has to be read at home, and a stub stands there for it
+ │   ├─ NeedHere               a file has to be read at home, and a stub stands there for it
+ │   └─ BudgetUsed             no money is left for a machine
  ├─ NotThere                   a run, file or object that was asked for does not exist
  ├─ StoreError
  │   ├─ StoreUnavailable       may work later: unreachable, refused, slow
@@ -58,6 +59,10 @@ class NeedHere(BadInput):
         advice = f"bring it first: cryoburst project pull {path}"
         super().__init__(f"{path} is a stub, and has to be read here", advice=advice)
         self.path = path
+
+
+class BudgetUsed(BadInput):
+    """What may be spent is spent, or promised to machines that run: no other one is rented."""
 
 
 class NotThere(CryoburstError):

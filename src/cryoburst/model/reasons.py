@@ -55,6 +55,8 @@ _ALL = (
     Reason("output_corrupt", Fault.STORE, True, "an output in the store is damaged", "run the job again"),
     Reason("no_capacity", Fault.CAPACITY, True, "no such machine is free now", "wait, or choose another"),
     Reason("quota", Fault.QUOTA, True, "the account may not have more machines", "raise the quota or end others"),
+    Reason("interrupted", Fault.CAPACITY, True, "the provider took the machine back", "it goes on on another one"),
+    Reason("budget", Fault.BUDGET, False, "the budget is used up", "raise it and continue the job"),
     Reason("provider_unavailable", Fault.CAPACITY, True, "the provider does not answer", "see cryoburst doctor"),
     Reason("credentials", Fault.CREDENTIALS, False, "the provider refuses the account", "see cryoburst doctor"),
     Reason("bug", Fault.BUG, True, "an error of cryoburst itself", "please report it with the watcher's log"),

@@ -27,7 +27,7 @@ class Run:
     script: str
     store: str  # URL
     provider: str
-    machine: str  # wish until placed, then the name of the offer
+    machine: str  # wish: the name of an offer
     max_price: float | None
     parts: int
     submitted: float
@@ -75,7 +75,8 @@ class Run:
     forecast_usd: float | None = None
     units: float = 0.0  # of work, in its kind's own unit (model/plugins.py, Work); 0: unknown
     interruptions: int = 0  # by the provider, of spot machines; after two it goes on-demand
-    tried: str = ""  # JSON: the offers that refused this attempt, each with its reason (engine/placement.py)
+    placed: str = ""  # the offer that its newest machine is
+    tried: str = ""  # JSON: the offers that refused this attempt, and why (engine/placement.py)
 
     @property
     def whole(self) -> str:

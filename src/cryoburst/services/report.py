@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cryoburst.database.ledger import Ledger
+from cryoburst.engine.placement import refused
 from cryoburst.engine.split import places
 from cryoburst.model.course import Course
 from cryoburst.model.plugins import Finding, Offer
@@ -31,7 +32,13 @@ def run_values(run: Run, now: float, parts: Sequence[Run] = ()) -> Values:
         "kind": run.kind,
         "project": run.project,
         "provider": run.provider,
-        "machine": run.machine or None,
+        "machine": run.placed or run.machine or None,
+        "spot": run.spot,
+        "region": run.region or None,
+        "within_hours": run.within_hours,
+        "budget_usd": run.budget_usd,
+        "interruptions": run.interruptions,
+        "refused": [{"offer": each.offer, "reason": each.reason, "why": each.why} for each in refused(run)],
         "attempt": run.attempt,
         "stop_wanted": run.stop_wanted or None,
         "reason": run.reason or None,
@@ -79,6 +86,10 @@ def machine_values(machine: Machine, now: float) -> Values:
         "gone": machine.gone,
         "power_off_at": machine.power_off_at or None,
         "usd_per_hour": price,
+        "region": machine.region or None,
+        "place": machine.place or None,
+        "spot": machine.spot,
+        "disk_bytes": machine.disk_bytes or None,
         "usd": None if price is None else price * (paid_until - machine.requested) / 3600,
         "note": machine.note or None,
     }
@@ -89,7 +100,10 @@ def offer_values(offer: Offer) -> Values:
     return {
         "provider": offer.provider,
         "name": offer.name,
+        "region": offer.region or None,
         "place": offer.place or None,
+        "spot": offer.spot,
+        "price_dated": offer.price_dated or None,
         "cores": offer.cores,
         "memory_bytes": offer.memory_bytes,
         "gpus": offer.gpus,

@@ -1,0 +1,82 @@
+"""A budget becomes the machines' deadline: what is promised to those that run can't be spent on another."""
+
+import math
+from collections.abc import Iterable
+
+from cryoburst.engine.world import World
+from cryoburst.model.errors import BudgetUsed
+from cryoburst.model.plugins import Offer
+from cryoburst.model.run import Machine, Run
+from cryoburst.model.states import MachineState
+
+LEAST = 600.0  # s for which a machine is rented at least: less would end before its job began
+FOR_OUTPUTS = 0.2  # of the time that a budget pays for is kept for the outputs, at most
+SAID_AT = 0.8  # of a budget, from which on it is told
+
+
+def spent(machines: Iterable[Machine], now: float) -> float:
+    """What machines have cost so far, USD; those whose price is unknown count nothing."""
+    return sum((m.usd_per_hour or 0.0) * max(0.0, (m.gone or now) - m.requested) / 3600 for m in machines)
+
+
+def promised(machines: Iterable[Machine], now: float) -> float:
+    """What machines have cost, or may cost until each powers itself off, USD."""
+    total = 0.0
+    for each in machines:
+        end = each.gone if each.state is MachineState.GONE and each.gone else max(now, each.power_off_at)
+        total += (each.usd_per_hour or 0.0) * max(0.0, end - each.requested) / 3600
+    return total
+
+
+def share(run: Run) -> float | None:
+    """What this run, or part, or join, may cost: each part and the join have the same; None: no end."""
+    if run.budget_usd is None:
+        return None
+    return run.budget_usd / (run.parts + 1) if run.parts > 1 else run.budget_usd
+
+
+def seconds(world: World, run: Run, offer: Offer) -> float:
+    """For how long the budgets pay for this offer; infinite without one.
+
+    Raises BudgetUsed when that is less than ten minutes, or when a budget meets a price that nobody knows.
+    """
+    mine, now = share(run), world.clock()
+    others = [m for m in world.ledger.machines_of(run.uid) if m.attempt != run.attempt]
+    left = [
+        amount
+        for amount in (None if mine is None else mine - promised(others, now), world.budget(run))
+        if amount is not None
+    ]
+    if not left or offer.usd_per_hour == 0:
+        return math.inf
+    if offer.usd_per_hour is None:
+        advice = "choose another with --machine, or lift the budget"
+        raise BudgetUsed(
+            "what this machine costs is not known, and there is a budget", where=offer.where, advice=advice
+        )
+    pays = min(left) / offer.usd_per_hour * 3600
+    if pays < LEAST:
+        said = f"{max(0.0, min(left)):.2f} USD are left, and {offer.where} costs {offer.usd_per_hour:.2f} USD/h"
+        raise BudgetUsed(said, where=run.job, advice="raise the budget, or choose a cheaper machine")
+    return pays
+
+
+def machines_of(world: World, run: Run) -> list[Machine]:
+    """All machines of a run, those of its parts included."""
+    return [m for one in (run, *world.ledger.parts_of(run)) for m in world.ledger.machines_of(one.uid)]
+
+
+def warning(world: World, run: Run) -> str:
+    """A sentence when most of a run's budget is spent; else empty."""
+    cost = spent(machines_of(world, run), world.clock())
+    if run.budget_usd is None or cost < SAID_AT * run.budget_usd:
+        return ""
+    return f"{SAID_AT:.0%} of its budget of {run.budget_usd:.2f} USD are spent"
+
+
+def ended(world: World, run: Run) -> bool:
+    """Whether it was the budget that set the deadline of this attempt's machine."""
+    machine = next((m for m in world.ledger.machines_of(run.uid) if m.attempt == run.attempt), None)
+    if machine is None or (run.budget_usd is None and world.budget(run) is None):
+        return False
+    return machine.power_off_at - machine.requested < world.terms.walltime + world.terms.grace - LEAST / 10
