@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests import window
 
 from cryoburst.agent import processes
 from cryoburst.model.job import Job, Resources
@@ -18,6 +19,7 @@ from cryoburst.packages.relion import Relion
 from cryoburst.packages.relion.preflight import demand, memory
 from cryoburst.packages.relion.preflight.facts import Facts
 from cryoburst.packages.relion.preflight.memory import Movies, Polishing, Refinement
+from cryoburst.simulate.dataset import write_table
 
 BOUNDS = (0.7, 1.3)
 C3D = Refinement(box=96, size=78, dimensions=3, classes=1, particles=60, rotations=576, shifts=9, pool=3, labels=6)
@@ -104,37 +106,6 @@ def test_gpu_memory_as_relion_documents_it(
     assert demand.gpu_memory(facts) / 1e9 == pytest.approx(gigabytes, rel=0.01)
 
 
-OPTICS = """
-# version 30001
-
-data_optics
-
-loop_
-_rlnOpticsGroupName #1
-_rlnOpticsGroup #2
-_rlnVoltage #3
-_rlnSphericalAberration #4
-_rlnAmplitudeContrast #5
-_rlnImagePixelSize #6
-_rlnImageSize #7
-_rlnImageDimensionality #8
-opticsGroup1 1 300 2.7 0.1 3.0 {box} 2
-
-
-# version 30001
-
-data_particles
-
-loop_
-_rlnImageName #1
-_rlnMicrographName #2
-_rlnOpticsGroup #3
-_rlnDefocusU #4
-_rlnDefocusV #5
-_rlnDefocusAngle #6
-"""
-
-
 def head(x: int, y: int, z: int, mode: int = 2) -> bytes:
     """The header of an MRC file of 3 Å/px."""
     made = bytearray(1024)
@@ -168,31 +139,15 @@ def data(folder: Path, box: int, count: int) -> None:
         words = ["relion_project", "--i", "map.mrc", "--o", "proj", "--nr_uniform", str(count), "--angpix", "3"]
         subprocess.run(words, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=120)
         names = [f"{n + 1:06d}@proj.mrcs" for n in range(count)]
-    rows = "".join(f"{name} m{n % 4}.mrc 1 9000 9000 0\n" for n, name in enumerate(names))
-    (folder / "particles.star").write_text(OPTICS.format(box=box) + rows + "\n")
+    rows = [(name, f"m{n % 4}.mrc", 1, 9000, 9000, 0) for n, name in enumerate(names)]
+    columns = "ImageName MicrographName OpticsGroup DefocusU DefocusV DefocusAngle"
+    window.particles(folder / "particles.star", columns, rows, box, 3.0)
 
 
 def measured(folder: Path, line: str, processes_: int, threads: int) -> tuple[int, int]:
     """(predicted, measured) bytes of a real job, which our own package reads and whose script runs as on a machine."""
-    from cryoburst.packages.relion.script import TEMPLATE
-
-    job_folder = folder / "Class3D/job001"
-    job_folder.mkdir(parents=True)
-    (folder / "default_pipeline.star").write_text("\ndata_pipeline_general\n\n_rlnPipeLineJobCounter 2\n")
-    (job_folder / "job.star").write_text("\n# version 30001\n\ndata_job\n\n_rlnJobType 9\n_rlnJobIsContinue 0\n")
-    text = TEMPLATE
-    values = {
-        "name": "Class3D/job001/",
-        "mpinodes": processes_,
-        "threads": threads,
-        "extra1": "",
-        "extra2": "",
-        "extra3": 1,
-    }
-    for key, value in (values | {"command": line}).items():
-        text = text.replace(f"XXX{key}XXX", str(value))
-    (job_folder / "run_submit.script").write_text(text)
-    job = Relion().read_job(Path("Class3D/job001/run_submit.script"), folder)
+    script = window.add(folder, "Class3D/job001/", line, processes_, threads)
+    job = Relion().read_job(script.relative_to(folder), folder)
     said = Relion().examine(job, Relion().inputs(job))
     assert not [f for f in said.findings if f.level == "error"], said.findings
     environment = {**os.environ, **Relion.environment}
@@ -262,12 +217,10 @@ def test_motion_correction_of_the_real_relion(tmp_path: Path, x: int, y: int, fr
     counts = np.random.default_rng(0).poisson(1.0, (frames, y, x)).astype("i1")
     (tmp_path / "m0.mrcs").write_bytes(head(x, y, frames, mode=0) + counts.tobytes())
     (tmp_path / "gain.mrc").write_bytes(head(x, y, 1) + np.ones((y, x), "<f4").tobytes())
-    table = (
-        OPTICS.partition("_rlnImagePixelSize")[0]
-        + "_rlnMicrographOriginalPixelSize #6\nopticsGroup1 1 300 2.7 0.1 3.0\n"
-    )
-    rows = "\n\ndata_movies\n\nloop_\n_rlnMicrographMovieName #1\n_rlnOpticsGroup #2\nm0.mrcs 1\n\n"
-    (tmp_path / "movies.star").write_text(table + rows)
+    movies = tmp_path / "movies.star"
+    optics = "OpticsGroupName OpticsGroup Voltage SphericalAberration AmplitudeContrast MicrographOriginalPixelSize"
+    write_table(movies, "optics", optics.split(), [("opticsGroup1", 1, 300, 2.7, 0.1, 3.0)])
+    write_table(movies, "movies", ["MicrographMovieName", "OpticsGroup"], [("m0.mrcs", 1)])
     line = (
         f"`which relion_run_motioncorr` --i movies.star --o Class3D/job001/ --use_own --j 2 {words} --bfactor 150 "
         "--dose_per_frame 3 --patch_x 3 --patch_y 3 --gainref gain.mrc --dose_weighting "
