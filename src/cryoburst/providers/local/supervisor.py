@@ -1,8 +1,10 @@
-"""A local machine's first process: power-off timer, agent, guard, end. ``python -m …supervisor ROOT``.
+"""A local machine's first process: power-off timer, agent, guard, end. ``python -m …supervisor ROOT SECONDS``.
 
 Two processes carry a machine. The timer is forked first; it waits for the power-off time or for the supervisor's end,
 whichever comes first, then ends everything that is left. When the supervisor itself was killed, the timer runs the
 guard in its place. Both hold the machine's lock; neither ever boots a machine a second time.
+
+Power-off comes SECONDS after the start, by a clock that nobody can set: the time of day may be wrong by days, or jump.
 """
 
 import hashlib
@@ -20,8 +22,9 @@ from cryoburst.providers.local.machine import Machine, Order
 from cryoburst.stores import open_store, own_credential
 
 
-def main(root: Path) -> int:
+def main(root: Path, seconds: float) -> int:
     """Carry one machine from boot to power-off. 0 also when somebody else booted it."""
+    power_off = _now() + seconds
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the shell that detached us made us deaf to these
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     machine = Machine(root)
@@ -29,11 +32,11 @@ def main(root: Path) -> int:
     if order is None or machine.boot_once() is None:
         return 0
     os.environ.update(machine.credential or _own_credential(order.boot.store_url))
-    timer = _start_timer(machine, order)
+    timer = _start_timer(machine, order, power_off)
     processes.adopt_orphans()
-    if _fetch_agent(machine, order) and _run(machine, order, "run") != 0:
+    if _fetch_agent(machine, order, power_off) and _run(machine, order, "run", power_off) != 0:
         _end_all(machine, order, but=timer)
-        _guard(machine, order)
+        _guard(machine, order, power_off)
     (root / "over").touch()
     _end_all(machine, order, but=timer)
     return 0
@@ -48,7 +51,12 @@ def _own_credential(url: str) -> dict[str, str]:
         return {}
 
 
-def _start_timer(machine: Machine, order: Order) -> int:
+def _now() -> float:
+    """Seconds since the computer was started, those in which it slept included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+def _start_timer(machine: Machine, order: Order, power_off: float) -> int:
     """Fork the process that powers off; its id. It sees our end by the pipe whose one end only we hold."""
     reader, writer = os.pipe()  # neither is inherited by the programs that we start
     timer = os.fork()
@@ -59,24 +67,24 @@ def _start_timer(machine: Machine, order: Order) -> int:
     try:
         os.setsid()
         os.close(writer)
-        code = _time(machine, order, reader)
+        code = _time(machine, order, power_off, reader)
     finally:
         os._exit(code)
 
 
-def _time(machine: Machine, order: Order, supervisor: int) -> int:
+def _time(machine: Machine, order: Order, power_off: float, supervisor: int) -> int:
     processes.adopt_orphans()
-    while (left := order.power_off_at - time.time()) > 0:
+    while (left := power_off - _now()) > 0:
         if select.select([supervisor], [], [], min(left, 60.0))[0]:
             break  # the supervisor ended
     _end_all(machine, order)
-    if time.time() < order.power_off_at and not (machine.root / "over").exists():
-        _guard(machine, order)
+    if _now() < power_off and not (machine.root / "over").exists():
+        _guard(machine, order, power_off)
         _end_all(machine, order)
     return 0
 
 
-def _fetch_agent(machine: Machine, order: Order) -> bool:
+def _fetch_agent(machine: Machine, order: Order, power_off: float) -> bool:
     """Get the archive from the store and check it; False when the store never gave it."""
     boot, wait = order.boot, 0.1
     while True:
@@ -89,23 +97,23 @@ def _fetch_agent(machine: Machine, order: Order) -> bool:
         except StoreError as error:
             sentence = str(error)
         print(f"supervisor: {sentence}", file=sys.stderr, flush=True)
-        if time.time() + wait >= order.power_off_at:
+        if _now() + wait >= power_off:
             return False
         time.sleep(wait)
         wait = min(wait * 2, 15.0)
 
 
-def _guard(machine: Machine, order: Order) -> None:
+def _guard(machine: Machine, order: Order, power_off: float) -> None:
     """Run the guard until it has done its work, or until power-off."""
     wait = 0.5
-    while (machine.root / "agent.pyz").exists() and _run(machine, order, "guard") != 0:
-        if time.time() + wait >= order.power_off_at:
+    while (machine.root / "agent.pyz").exists() and _run(machine, order, "guard", power_off) != 0:
+        if _now() + wait >= power_off:
             return
         time.sleep(wait)
         wait = min(wait * 2, 30.0)
 
 
-def _run(machine: Machine, order: Order, verb: str) -> int:
+def _run(machine: Machine, order: Order, verb: str, power_off: float) -> int:
     """Run a verb of the agent to its end, or to power-off; its exit code."""
     boot = order.boot
     arguments = [verb, boot.store_url, boot.prefix, str(machine.root), order.token]
@@ -116,7 +124,7 @@ def _run(machine: Machine, order: Order, verb: str) -> int:
         preexec_fn=processes.die_with_parent,  # one system call, resolved before the fork
     )
     try:
-        return agent.wait(max(0.001, order.power_off_at - time.time()))
+        return agent.wait(max(0.001, power_off - _now()))
     except subprocess.TimeoutExpired:
         agent.kill()
         agent.wait(10)
@@ -134,4 +142,4 @@ def _end_all(machine: Machine, order: Order, but: int = 0) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))
+    sys.exit(main(Path(sys.argv[1]), float(sys.argv[2])))
