@@ -35,7 +35,7 @@ def particles(home: Home, old: str, new: str) -> None:
 def command(home: Home, *more: str, program: str = "relion_refine", processes: int = 1, threads: int = 1) -> None:
     """Write the job's script with further options."""
     text = " ".join((REFINE.replace("relion_refine", program), *more))
-    home.write(script(text, mpinodes=str(processes), threads=str(threads)))
+    home.write(script(text, processes=processes, threads=threads))
 
 
 def test_a_good_job_has_neither_errors_nor_warnings(home: Home) -> None:
