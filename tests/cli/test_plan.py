@@ -1,8 +1,16 @@
-"""``cryoburst plan`` for people."""
+"""``cryoburst plan`` for people, and what it foretells."""
+
+import os
+from dataclasses import replace
+
+import pytest
 
 from cryoburst.cli.plan import count, place
+from cryoburst.database.ledger import Ledger
+from cryoburst.model.run import Machine, Run
+from cryoburst.model.states import MachineState, RunState
 
-from .home import FOLDER, Home
+from .home import FOLDER, JOB_STAR, REFINE, Home, mrc, script
 
 
 def test_plan_is_said_in_english(home: Home) -> None:
@@ -23,3 +31,134 @@ def test_words() -> None:
     assert [count(n, "file") for n in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
     assert place("aws", "c6a.4xlarge") == "aws: c6a.4xlarge"
     assert place("local", "local") == "this computer (local)"
+
+
+def test_the_forecast_has_steps_and_a_price(home: Home) -> None:
+    forecast = home.json("plan", "--job", FOLDER)["forecast"]
+    assert [each["step"] for each in forecast["steps"]] == ["send", "start", "fetch inputs", "run", "bring home"]
+    for each in (forecast["hours"], *(step["hours"] for step in forecast["steps"])):
+        assert 0 <= each["low"] <= each["best"] <= each["high"]
+    assert forecast["price"]["usd"] == forecast["at_most_usd"] == 0, "this computer costs nothing"
+    lines = home.call("plan", "--job", FOLDER).stdout.splitlines()
+    assert "price: 0 USD" in lines
+    assert any(line.startswith("in all ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--iter 7", "2 particles of 8 pixels, 2 classes, 7 iterations"),
+        ("--K 5 --iter 1", "2 particles of 8 pixels, 5 classes, 1 iterations"),
+        ("--sgd", "2 particles of 8 pixels, 2 classes, 90,000 looks at one"),
+    ],
+)
+def test_the_work_of_a_job_is_told(home: Home, options: str, said: str) -> None:
+    given = REFINE.replace("--K 2 ", "") if "--K" in options else REFINE
+    home.write(script(f"{given} {options}"))
+    assert home.json("plan", "--job", FOLDER)["work"] == said
+
+
+def test_a_kind_that_nothing_is_known_of_has_no_time(home: Home) -> None:
+    (home.project / FOLDER / "job.star").write_text(JOB_STAR.replace("_rlnJobType 8", "_rlnJobType 99"))
+    forecast = home.json("plan", "--job", FOLDER)["forecast"]
+    run = next(step for step in forecast["steps"] if step["step"] == "run")
+    assert (run["hours"], forecast["hours"], forecast["price"]) == (None, None, None)
+    assert forecast["at_most_usd"] == 0
+    assert any("nothing is known of relion.external" in each for each in forecast["basis"])
+    done = home.call("plan", "--job", FOLDER).stdout
+    assert "how long that takes is not known" in done
+
+
+def test_own_runs_are_preferred_and_explained(home: Home) -> None:
+    before = home.json("plan", "--job", FOLDER)
+    finish(home, seconds=3600.0, units=2 * 50 * 2 * 64 / 1e6)
+    after = home.json("plan", "--job", FOLDER, "--explain")
+    one, two = (next(s for s in v["forecast"]["steps"] if s["step"] == "run")["hours"] for v in (before, after))
+    assert one["best"] < 0.01
+    assert two["best"] == pytest.approx(1.0, rel=0.5), "as the user's own run took"
+    assert after["explained"]["own_runs"] == 1
+    finish(home, seconds=3700.0, units=2 * 50 * 2 * 64 / 1e6)
+    explained = home.json("plan", "--job", FOLDER, "--explain")["explained"]
+    assert explained["errors"]["owns"] == 2
+    assert explained["errors"]["own"] < 1.6
+    said = home.call("plan", "--job", FOLDER, "--explain").stdout
+    assert "cross-validated on your own runs: off by a factor of" in said
+    assert "cross-validated on the same work on another machine: off by a factor of" in said
+
+
+def test_the_line_is_as_fast_as_it_was(home: Home) -> None:
+    finish(home, seconds=10.0, units=1.0, sent=10**9, sending=100.0)
+    plan = home.json("plan", "--job", FOLDER)
+    assert "the line to the store: 10 MB/s, as one run sent" in plan["forecast"]["basis"]
+    home.environment["CRYOBURST_BANDWIDTH"] = "1 MB/s"
+    plan = home.json("plan", "--job", FOLDER)
+    assert "the bandwidth is limited to 1 MB/s now" in plan["forecast"]["basis"][0]
+
+
+def test_submit_keeps_the_forecast(home: Home) -> None:
+    home.succeeds()
+    ledger = Ledger(f"sqlite://{home.state / 'cryoburst.db'}")
+    (run,) = ledger.runs()
+    (machine,) = ledger.machines_of(run.uid)
+    ledger.connection.close()
+    assert run.forecast_hours > 0
+    assert run.forecast_usd == 0
+    assert run.units == pytest.approx(2 * 50 * 2 * 64 / 1e6)
+    assert machine.usd_per_hour == 0
+
+
+def finish(home: Home, *, seconds: float, units: float, sent: int = 0, sending: float = 1.0) -> None:
+    """A run of this computer that has succeeded, in the ledger."""
+    ledger = Ledger(f"sqlite://{home.state / 'cryoburst.db'}")
+    begin = 1.7e9
+    ledger.completed(begin)
+    run = Run(
+        0,
+        os.urandom(8).hex(),
+        "me",
+        str(home.project),
+        "Class2D/job001/",
+        "t",
+        "relion.class2d",
+        "relion",
+        "s",
+        (home.state / "store").as_uri(),
+        "local",
+        "",
+        None,
+        1,
+        begin,
+    )
+    run = replace(run, staged=begin + sending, bytes_sent=sent, command_seconds=seconds, units=units)
+    run = ledger.add(replace(run, state=RunState.SUCCEEDED, ended=begin + 1e4))
+    ledger.add_machine(
+        Machine(
+            f"{run.uid}-1", run.uid, 1, "local", "local", 0.0, MachineState.GONE, begin, begin + 1e5, "m", gone=begin
+        )
+    )
+    ledger.connection.close()
+
+
+@pytest.mark.parametrize(
+    ("number", "command", "said"),
+    [
+        (1, "relion_run_motioncorr --i movies.star --o {} --use_own", "3 movies of 2 frames of 8 x 8 pixels"),
+        (2, "relion_run_ctffind --i micrographs.star --o {}", "3 micrographs"),
+    ],
+)
+def test_the_work_of_movies_and_micrographs(home: Home, number: int, command: str, said: str) -> None:
+    names = [f"Movies/{n}.mrc" for n in range(3)]
+    for name in names:
+        mrc(home.project / name)
+    optics = "\ndata_optics\n\nloop_\n_rlnOpticsGroupName #1\n_rlnOpticsGroup #2\n_rlnVoltage #3\nog 1 300\n\n"
+    for block, label in (("movies", "rlnMicrographMovieName"), ("micrographs", "rlnMicrographName")):
+        rows = "".join(f"{name} 1\n" for name in names)
+        text = f"{optics}\ndata_{block}\n\nloop_\n_{label} #1\n_rlnOpticsGroup #2\n{rows}\n"
+        (home.project / f"{block}.star").write_text(text)
+    (home.project / FOLDER / "job.star").write_text(JOB_STAR.replace("_rlnJobType 8", f"_rlnJobType {number}"))
+    home.write(
+        script(f"`which {command.split()[0]}` {command.partition(' ')[2].format(FOLDER)} --pipeline_control {FOLDER}")
+    )
+    values = home.json("plan", "--job", FOLDER)
+    assert values["work"] == said
+    assert values["forecast"]["hours"]["best"] > 0

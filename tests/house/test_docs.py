@@ -11,14 +11,20 @@ from types import ModuleType
 
 import pytest
 
+from cryoburst.cli import costs as cli_costs
+from cryoburst.cli import offers as cli_offers
 from cryoburst.database.ledger import Ledger
 from cryoburst.engine import stage_in
 from cryoburst.model import states
 from cryoburst.model.course import Course, Fsc, Iteration, Micrographs
 from cryoburst.model.job import Input, Job, Resources
 from cryoburst.model.plugins import Demand, Finding, Offer
+from cryoburst.model.price import Price
 from cryoburst.model.run import Machine, Run
 from cryoburst.services import report
+from cryoburst.services.budgets import Budget
+from cryoburst.services.costs import Cost
+from cryoburst.services.forecast import Forecast, Step
 from cryoburst.services.preflight import Preflight
 from cryoburst.services.settings import Settings
 from cryoburst.services.submit import Planned
@@ -127,7 +133,8 @@ def test_every_json_key_is_documented(tmp_path: Path) -> None:
     job = Job("relion", "k", Path("/p"), "j/", "", (), Resources())
     inputs = [Input("a", Path("/p/a"), 1, 1, 1)]
     found = Preflight(job, run, inputs, [Finding("info", "disk", "s")], Demand(), offer)
-    plan = report.plan_values(Planned(found, stage_in.Plan(inputs, {}, [])))
+    forecast = Forecast((Step("run", None),), None, None, Price(), None, None, 0, "", ())
+    plan = report.plan_values(Planned(found, stage_in.Plan(inputs, {}, []), forecast))
     assert all(f'"{key}": ' in page for key in (*plan["files"][0], *plan["findings"][0]))
     ledger = Ledger(f"sqlite://{tmp_path / 'cryoburst.db'}")
     shown = report.detail_values(ledger, run, 0.0)
@@ -140,6 +147,10 @@ def test_every_json_key_is_documented(tmp_path: Path) -> None:
         "Machine": report.machine_values(machine, 0.0),
         "Offer": report.offer_values(offer),
         "Plan": plan,
+        "Forecast": plan["forecast"],
+        "Offer of AWS": cli_offers.values(offer),
+        "Cost": cli_costs.values(Cost("j", "/p", 1, None, Price(), None, 0.0)),
+        "Budget": cli_costs.budget_values(Budget("user", "me", 1.0, 0.0, False)),
         "Finding": dataclasses.asdict(Finding("ok", "", "")),
     }.items():
         section = page.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]

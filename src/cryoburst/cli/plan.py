@@ -2,16 +2,24 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from cryoburst.cli.submit import job_arguments, target, wishes
 
+if TYPE_CHECKING:
+    from cryoburst.engine.world import World
+
 SHOWN = 20  # files in the list for people
 LEVELS = ("error", "warning", "info")  # the worst first
+RANGE = ("low", "best", "high")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst plan``."""
     job_arguments(parser)
+    parser.add_argument(
+        "--explain", action="store_true", help="also what the forecast rests on, and how far it was off"
+    )
     parser.add_argument("--json", action="store_true", help="print the plan as JSON, with every file")
 
 
@@ -24,10 +32,12 @@ def run(options: argparse.Namespace) -> int:
     from cryoburst.services.submit import plan
 
     settings = settings_.load()
-    values = plan_values(plan(open_world(settings), settings, target(options), Path.cwd(), wishes(options)))
+    world = open_world(settings)
+    values = plan_values(plan(world, settings, target(options), Path.cwd(), wishes(options)))
     code = 2 if any(f["level"] == "error" for f in values["findings"]) else 0
+    explained = explanation(world) if options.explain else None
     if options.json:
-        print_json(values)
+        print_json(values if explained is None else values | {"explained": explained})
         return code
     offer, files = values["offer"], values["files"]
     print(f"{values['job']} ({values['kind']}) in {values['project']}")
@@ -44,12 +54,91 @@ def run(options: argparse.Namespace) -> int:
     if values["findings"]:
         told = sorted(values["findings"], key=lambda f: LEVELS.index(f["level"]))
         print(table(("FOUND", "ABOUT", "WHAT"), [(f["level"].upper(), f["subject"], f["sentence"]) for f in told]))
+    if values["forecast"]:
+        tell_forecast(values["forecast"], values["work"])
+    if explained is not None:
+        tell_explained(explained, values["forecast"])
     rows = [(f["path"], "name only" if f["listed"] else size(f["size"]), "yes" if f["to_send"] else "") for f in files]
     if rows:
         print(table(("FILE", "SIZE", "TO SEND"), rows[:SHOWN], right=("SIZE",)))
     if len(rows) > SHOWN:
         print(f"… and {len(rows) - SHOWN} more (all with --json)")
     return code
+
+
+def tell_forecast(forecast: dict[str, Any], work: str | None) -> None:
+    """How long each step takes, and what it costs, with ranges."""
+    from cryoburst.cli.show_values import table
+
+    steps = [(each["step"], *times(each["hours"])) for each in forecast["steps"]]
+    rows = [*steps, ("in all", *times(forecast["hours"]))]
+    print(table(("STEP", "TIME", "RANGE"), rows))
+    if work and forecast["hours"] is None:
+        print(f"{work}: how long that takes is not known")
+    price = forecast["price"]
+    if price is None:
+        most = forecast["at_most_usd"]
+        print(f"price: {'unknown' if most is None else f'at most {usd(most)}, at the time limit'}")
+        return
+    if price["usd"] == 0 and forecast["at_most_usd"] == 0:
+        print("price: 0 USD")
+        return
+    parts = ", ".join(f"{name} {usd(amount)}" for name, amount in price.items() if name != "usd" and amount != 0)
+    dated = f"; prices of {forecast['prices_dated']}" if forecast["prices_dated"] else ""
+    found = forecast["usd"]
+    reach = f" ({found['low']:.2f} to {found['high']:.2f})" if found else ""
+    print(f"price: {usd(price['usd'])}{reach}: {parts}{dated}")
+
+
+def times(hours: dict[str, float] | None) -> tuple[str, str]:
+    """A time and its range, for people."""
+    from cryoburst.cli.show_values import duration
+
+    if hours is None:
+        return "unknown", ""
+    low, best, high = ("under 1 s" if each < 1 else duration(each) for each in (hours[n] * 3600 for n in RANGE))
+    return best, "" if low == high else f"{low} to {high}"
+
+
+def usd(amount: float | None) -> str:
+    """Money for people; unknown is said."""
+    return "unknown" if amount is None else f"{amount:.2f} USD"
+
+
+def explanation(world: "World") -> dict[str, Any]:
+    """What the model of the walltime is fitted on, and how far it was off where that is known."""
+    from dataclasses import asdict
+
+    from cryoburst.engine.forecast import fit
+    from cryoburst.services import forecast
+
+    own = forecast.own_rows(world)
+    known = fit(own)
+    return {
+        "published_stages": len(known.rows),
+        "own_runs": len(own),
+        "gpu_exponent": known.gpu_exponent,
+        "core_exponent": known.core_exponent,
+        "errors": asdict(forecast.errors(world)),
+    }
+
+
+def tell_explained(explained: dict[str, Any], forecast: dict[str, Any] | None) -> None:
+    """The same for people."""
+    for sentence in forecast["basis"] if forecast else ():
+        print(f"- {sentence}")
+    errors, own = explained["errors"], explained["own_runs"]
+    print(
+        f"- the model: {explained['published_stages']} published stages, {count(own, 'run')} of yours; a time falls with "
+        f"the power of GPUs to {explained['gpu_exponent']:.2f}, of cores to {explained['core_exponent']:.2f}"
+    )
+    for name, words, number in (
+        ("machine", "the same work on another machine", "machines"),
+        ("data", "other data of the same kind", "datas"),
+        ("own", "your own runs", "owns"),
+    ):
+        if errors[name] is not None:
+            print(f"- cross-validated on {words}: off by a factor of {errors[name]:.2f} (of {errors[number]})")
 
 
 def place(provider: str, name: str) -> str:

@@ -56,6 +56,7 @@ class Request:
     budget_usd: float | None = None
     forecast_hours: float = 0.0
     forecast_usd: float | None = None
+    units: float = 0.0
     format: int = FORMAT
 
 

@@ -62,6 +62,7 @@ class Offer:
     gpu: str = ""  # what its GPUs are called
     local_disk_bytes: int = 0  # of the disks in the machine itself, which cost nothing more
     price_dated: str = ""  # the day of the price (ISO 8601); empty: it was asked for now
+    disk_usd_gb_month: float | None = None  # of a disk that is rented with it; None: unknown, never free
 
     @property
     def where(self) -> str:
@@ -139,6 +140,14 @@ class Demand:
 
 
 @dataclass(frozen=True)
+class Work:
+    """How much a job has to do, in a unit to which its time is proportional: one of its kind's own. 0: unknown."""
+
+    units: float = 0.0
+    said: str = ""  # the same for people: "138,901 particles of 192 pixels, 200 classes, 25 iterations"
+
+
+@dataclass(frozen=True)
 class Examined:
     """What a package found out about a job before anything is rented.
 
@@ -148,6 +157,7 @@ class Examined:
     findings: Sequence[Finding] = ()
     most: Demand = Demand()
     least: Demand = Demand()
+    work: Work = Work()
 
 
 class Provider(Protocol):

@@ -73,6 +73,7 @@ class Run:
     budget_usd: float | None = None  # wish: what the whole run may cost, its parts included
     forecast_hours: float = 0.0  # of one machine, as it was foretold at the submission; 0: unknown
     forecast_usd: float | None = None
+    units: float = 0.0  # of work, in its kind's own unit (model/plugins.py, Work); 0: unknown
     interruptions: int = 0  # by the provider, of spot machines; after two it goes on-demand
     placed: str = ""  # the offer that its newest machine is
     tried: str = ""  # JSON: the offers that refused this attempt, and why (engine/placement.py)
@@ -135,6 +136,7 @@ class Machine:
     spot: bool = False
     disk_bytes: int = 0  # rented with it
     interrupted: bool = False  # the provider took it away
+    disk_usd_gb_month: float | None = None  # of the disk; None: unknown
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ size, and the fit of MPI ranks and threads. All checks run; nothing is sent, ren
 import math
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from cryoburst.agent import software
 from cryoburst.engine import earlier, perform
@@ -15,7 +15,7 @@ from cryoburst.engine.perform import gigabytes
 from cryoburst.engine.world import World
 from cryoburst.model.errors import BadInput, Refused
 from cryoburst.model.job import Input, Job, Resources
-from cryoburst.model.plugins import Demand, Examined, Finding, Need, Offer, Package
+from cryoburst.model.plugins import Demand, Examined, Finding, Need, Offer, Package, Work
 from cryoburst.model.run import Run
 from cryoburst.model.split import AUTO, auto_parts
 
@@ -32,6 +32,7 @@ class Preflight:
     findings: list[Finding]
     most: Demand
     offer: Offer | None  # None when no machine would do: then a finding says why
+    work: Work = field(default_factory=Work)  # of all parts together
 
 
 def examine(world: World, package: Package, job: Job, run: Run, parts: int = 1) -> Preflight:
@@ -63,12 +64,12 @@ def examine(world: World, package: Package, job: Job, run: Run, parts: int = 1) 
     run, said = split(package, job, run, parts, offers[0].cores if offers else 1)
     findings += [Finding("info", "parts", said)] if said else []
     examined = replace(examined, most=_of_part(examined.most, run), least=_of_part(examined.least, run))
-    run = replace(run, processes=job.resources.processes, threads=job.resources.threads)
+    run = replace(run, processes=job.resources.processes, threads=job.resources.threads, units=examined.work.units)
     offer: Offer | None = None
     if offers:
         run, offer, size = _place(world, job, run, examined)
         findings += size
-    return Preflight(job, run, inputs, [*findings, *examined.findings], examined.most, offer)
+    return Preflight(job, run, inputs, [*findings, *examined.findings], examined.most, offer, examined.work)
 
 
 def split(package: Package, job: Job, run: Run, wanted: int, cores: int) -> tuple[Run, str]:

@@ -1,18 +1,23 @@
 """What is shown of runs and machines: plain values with documented names (docs/json.md), for people and programs."""
 
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from cryoburst.database.ledger import Ledger
+from cryoburst.engine.bill import machine_cost
 from cryoburst.engine.placement import refused
 from cryoburst.engine.split import places
 from cryoburst.model.course import Course
 from cryoburst.model.plugins import Finding, Offer
+from cryoburst.model.price import Price
 from cryoburst.model.reasons import sentence
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import RunState
 
 if TYPE_CHECKING:  # a list of runs must not wait for what submits them
+    from cryoburst.engine.forecast import Hours
+    from cryoburst.services.forecast import Forecast
     from cryoburst.services.submit import Planned
 
 Values = dict[str, Any]
@@ -71,9 +76,7 @@ def run_values(run: Run, now: float, parts: Sequence[Run] = ()) -> Values:
 
 
 def machine_values(machine: Machine, now: float) -> Values:
-    """One machine, with what it has cost so far in USD (null when its price is unknown)."""
-    paid_until = machine.gone or now
-    price = machine.usd_per_hour
+    """One machine, with what it and its disk have cost so far in USD (null when a price is unknown)."""
     return {
         "token": machine.token,
         "provider": machine.provider,
@@ -85,12 +88,12 @@ def machine_values(machine: Machine, now: float) -> Values:
         "requested": machine.requested,
         "gone": machine.gone,
         "power_off_at": machine.power_off_at or None,
-        "usd_per_hour": price,
+        "usd_per_hour": machine.usd_per_hour,
         "region": machine.region or None,
         "place": machine.place or None,
         "spot": machine.spot,
         "disk_bytes": machine.disk_bytes or None,
-        "usd": None if price is None else price * (paid_until - machine.requested) / 3600,
+        "usd": machine_cost(machine, now).usd,
         "note": machine.note or None,
     }
 
@@ -130,6 +133,8 @@ def plan_values(planned: "Planned") -> Values:
         "gpu_memory_bytes": found.most.gpu_memory or None,
         "disk_bytes": found.most.disk or None,
         "findings": [finding_values(finding) for finding in found.findings],
+        "work": found.work.said or None,
+        "forecast": forecast_values(planned.forecast) if planned.forecast else None,
         "bytes_in": planned.sending.bytes_in,
         "bytes_to_send": planned.sending.bytes_to_send,
         "files": [
@@ -137,6 +142,33 @@ def plan_values(planned: "Planned") -> Values:
             for item in planned.sending.inputs
         ],
     }
+
+
+def forecast_values(forecast: "Forecast") -> Values:
+    """What a run would take, h, and cost, USD; a range is low, best, high."""
+    price = forecast.price
+    return {
+        "hours": range_values(forecast.hours),
+        "machine_hours": range_values(forecast.machine_hours),
+        "steps": [{"step": step.name, "hours": range_values(step.hours)} for step in forecast.steps],
+        "usd": range_values(forecast.usd),
+        "price": price_values(price) if price else None,
+        "at_most_usd": forecast.at_most_usd,
+        "egress_bytes": forecast.egress_bytes,
+        "prices_dated": forecast.prices_dated or None,
+        "basis": list(forecast.basis),
+    }
+
+
+def price_values(price: Price) -> Values:
+    """A price with its parts, USD; a part that is unknown is null, and so is the sum then."""
+    parts = {part.name: getattr(price, part.name) for part in fields(price)}
+    return {"usd": price.usd, **parts}
+
+
+def range_values(hours: "Hours | None") -> Values | None:
+    """A range."""
+    return None if hours is None else {"low": hours.low, "best": hours.best, "high": hours.high}
 
 
 def finding_values(finding: Finding) -> Values:

@@ -5,6 +5,7 @@ File: ``$XDG_CONFIG_HOME/cryoburst/config.toml`` (``~/.config``). State: ``$CRYO
 """
 
 import getpass
+import math
 import os
 import socket
 from collections.abc import Mapping
@@ -41,6 +42,9 @@ class Settings:
     lost_seconds: float = Limits.lost
     abort_seconds: float = Limits.abort
     warnings: str = "stop"  # what warnings of the pre-flight do without --force: stop the job, or let it pass
+    budget_run: float = math.inf  # USD: what each run may cost
+    budget_project: float = math.inf  # USD: what each project may cost in all, unless it has a budget of its own
+    budget_user: float = math.inf  # USD: what a user's runs may cost in a calendar month
     bandwidth: str = ""  # for all transfers of this computer, by time of day (transfer/limits.py); empty: no limit
 
     @property

@@ -4,7 +4,7 @@ import os
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Thread
 
@@ -15,7 +15,8 @@ from cryoburst.model.errors import BadInput, CryoburstError, StoreRefused, Store
 from cryoburst.model.job import Job, Verdict, Wishes
 from cryoburst.model.plugins import Finding, Package
 from cryoburst.model.run import Run
-from cryoburst.services import preflight
+from cryoburst.services import budgets, preflight
+from cryoburst.services.forecast import Forecast, foretell
 from cryoburst.services.house import Plugins
 from cryoburst.services.preflight import Preflight
 from cryoburst.services.settings import Settings
@@ -31,6 +32,7 @@ class Planned:
 
     preflight: Preflight
     sending: stage_in.Plan
+    forecast: Forecast | None = None  # None when no machine would do
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,9 @@ def submit(
     try:
         found = preflight.examine(world, package, job, run, wanted)
         preflight.check(found, force=force or settings.warnings == "pass")
+        if found.offer is None or found.offer.usd_per_hour != 0:
+            for sentence in budgets.check(world.ledger, settings, run, world.clock()):
+                tell(f"warning: {sentence}")
         trouble = looking.trouble()
         if isinstance(trouble, StoreRefused):
             raise trouble
@@ -80,7 +85,7 @@ def submit(
         raise
     package.unmark(job.project, job.folder)
     try:
-        added = world.ledger.add(found.run, alone=True)
+        added = world.ledger.add(_foretold(world, settings, found), alone=True)
     except CryoburstError as error:  # no room for the row, say
         package.mark(job.project, job.folder, Verdict("failed", str(error)))
         raise
@@ -96,6 +101,16 @@ def submit(
         _note(world, run, f"the request waits for the store: {trouble}")
         tell(f"run {run.number} waits for its store: {trouble}")
     return Submitted(run, found.findings)
+
+
+def _foretold(world: World, settings: Settings, found: Preflight) -> Run:
+    """The run with what it should take and cost, as if all of its inputs had to be sent: nothing is hashed now."""
+    size = sum(each.size for each in found.inputs if not each.listed)
+    forecast = foretell(world, settings, found, size, size)
+    if forecast is None:
+        return found.run
+    hours = forecast.machine_hours.best if forecast.machine_hours else 0.0
+    return replace(found.run, forecast_hours=hours, forecast_usd=forecast.usd.best if forecast.usd else None)
 
 
 def _note(world: World, run: Run, text: str) -> None:
@@ -130,7 +145,8 @@ def plan(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wish
     package = _package(world, target, cwd)
     job, run, wanted = _draft(world, settings, package, target, cwd, wishes)
     found = preflight.examine(world, package, job, run, wanted)
-    return Planned(found, stage_in.plan(world, run, found.inputs))
+    sending = stage_in.plan(world, run, found.inputs)
+    return Planned(found, sending, foretell(world, settings, found, sending.bytes_to_send, sending.bytes_in))
 
 
 def _package(world: World, target: Path, cwd: Path) -> Package:

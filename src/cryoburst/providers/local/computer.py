@@ -36,6 +36,7 @@ def offers(folder: Path, need: Need) -> list[Offer]:
         disk_bytes=_free(folder),
         gpu_memory_bytes=_gpu_memory(),
         software=_software(folder, {"relion", *need.software}),
+        disk_usd_gb_month=0.0,
     )
     wanted = need.resources
     enough = (

@@ -7,6 +7,7 @@ from cryoburst.model.plugins import Examined
 from cryoburst.packages.relion.preflight.checks import CHECKS
 from cryoburst.packages.relion.preflight.demand import demands
 from cryoburst.packages.relion.preflight.facts import facts_of
+from cryoburst.packages.relion.preflight.work import work
 
 __all__ = ["examine"]
 
@@ -16,4 +17,4 @@ def examine(job: Job, inputs: Sequence[Input]) -> Examined:
     facts = facts_of(job, inputs)
     findings = [finding for each in facts for check in CHECKS for finding in check(each)]
     most, least = demands(facts)
-    return Examined(tuple(findings), most, least)
+    return Examined(tuple(findings), most, least, work(facts))

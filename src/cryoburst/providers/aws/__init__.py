@@ -1,0 +1,1 @@
+"""AWS: machines of EC2, their prices, and what is set up for them once."""
