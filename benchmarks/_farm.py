@@ -9,7 +9,7 @@ import itertools
 import random
 from dataclasses import dataclass, field, replace
 
-from cryoburst.engine.split import is_turn
+from cryoburst.engine.split import SENDING, is_turn
 from cryoburst.engine.step import Effect, Seen, step
 from cryoburst.model.documents import Exit
 from cryoburst.model.patience import METERED, Limits
@@ -95,7 +95,7 @@ class Farm:
             exit=Exit(self.now, "finished", 0, "", 0.0, {}) if "exit" in known else None,
             machine_known=False,
             parts=parts if run.state is RunState.SPLIT else None,
-            turn=is_turn(run, parts) if run.part else True,
+            turn=is_turn(run, (p.part for p in parts if p.state in SENDING)) if run.part else True,
         )
         decision = step(run, self.machines.get(uid), seen, Limits())
         if decision.state is not None:

@@ -4,13 +4,14 @@ import os
 from dataclasses import replace
 
 import pytest
+from tests.window import JOB_STAR
 
 from cryoburst.cli.plan import count, place
 from cryoburst.database.ledger import Ledger
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState, RunState
 
-from .home import FOLDER, JOB_STAR, REFINE, Home, mrc, script
+from .home import FOLDER, REFINE, Home, mrc, script
 
 
 def test_plan_is_said_in_english(home: Home) -> None:
@@ -59,7 +60,7 @@ def test_the_work_of_a_job_is_told(home: Home, options: str, said: str) -> None:
 
 
 def test_a_kind_that_nothing_is_known_of_has_no_time(home: Home) -> None:
-    (home.project / FOLDER / "job.star").write_text(JOB_STAR.replace("_rlnJobType 8", "_rlnJobType 99"))
+    (home.project / FOLDER / "job.star").write_text(JOB_STAR.format(number=99))
     forecast = home.json("plan", "--job", FOLDER)["forecast"]
     run = next(step for step in forecast["steps"] if step["step"] == "run")
     assert (run["hours"], forecast["hours"], forecast["price"]) == (None, None, None)
@@ -155,7 +156,7 @@ def test_the_work_of_movies_and_micrographs(home: Home, number: int, command: st
         rows = "".join(f"{name} 1\n" for name in names)
         text = f"{optics}\ndata_{block}\n\nloop_\n_{label} #1\n_rlnOpticsGroup #2\n{rows}\n"
         (home.project / f"{block}.star").write_text(text)
-    (home.project / FOLDER / "job.star").write_text(JOB_STAR.replace("_rlnJobType 8", f"_rlnJobType {number}"))
+    (home.project / FOLDER / "job.star").write_text(JOB_STAR.format(number=number))
     home.write(
         script(f"`which {command.split()[0]}` {command.partition(' ')[2].format(FOLDER)} --pipeline_control {FOLDER}")
     )

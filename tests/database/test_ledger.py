@@ -54,6 +54,19 @@ def test_numbers_grow_and_are_never_given_twice(ledger: Ledger) -> None:
     assert ledger.add(replace(RUN, uid="clash", number=2)).number == 8
 
 
+def test_parts_in_some_states_are_told_by_their_numbers(ledger: Ledger) -> None:
+    states = (RunState.RUNNING, RunState.STAGING_IN, RunState.DRAFT, *[RunState.STAGING_IN] * 8)
+    whole = ledger.add(replace(RUN, parts=len(states), state=RunState.SPLIT))
+    for number, state in enumerate(states, start=1):
+        ledger.add(replace(RUN, uid=f"u1.{number}", parts=len(states), state=state))
+    ledger.add(replace(RUN, uid="u10.1", parts=2, state=RunState.DRAFT))  # of another run
+    wanted = (RunState.DRAFT, RunState.STAGING_IN)
+    assert sorted(ledger.numbers_of_parts(whole, wanted)) == list(range(2, 12))
+    part = ledger.run_by_uid("u1.11")
+    assert part is not None
+    assert sorted(ledger.numbers_of_parts(part, (RunState.DRAFT,))) == [3]
+
+
 def test_an_unknown_run_is_one_sentence(ledger: Ledger) -> None:
     with pytest.raises(NotThere, match="there is no run 9"):
         ledger.run(9)

@@ -164,7 +164,9 @@ def halves(folder: Path, box: int) -> None:
     far = sum(part**2 for part in np.meshgrid(axis, axis, np.fft.rfftfreq(box), indexing="ij"))
     for n in (1, 2):
         noise = random.standard_normal((box, box, box))
-        noise = np.fft.irfftn(np.fft.rfftn(noise) * np.sqrt(far) * 4, noise.shape, (0, 1, 2))  # more of it at high resolution
+        noise = np.fft.irfftn(
+            np.fft.rfftn(noise) * np.sqrt(far) * 4, noise.shape, (0, 1, 2)
+        )  # more of it at high resolution
         write(folder / f"run_half{n}_class001_unfil.mrc", signal + noise)
     write(folder / "mask.mrc", ball(box, 0.32).astype(float))
 

@@ -3,8 +3,8 @@
 ``agent.pyz run|guard STORE_URL PREFIX ROOT TOKEN``: exit code 0: the attempt has its exit.json, or belongs to another
 agent. 1: the guard is needed (again). 2: wrong use.
 
-``agent.pyz machine STORE_URL PREFIX ROOT TOKEN POWER_OFF_AT``: what a rented machine does, from the agent to the guard.
-The archive is ROOT/agent.pyz; POWER_OFF_AT is in s since the epoch.
+``agent.pyz machine STORE_URL PREFIX ROOT TOKEN SECONDS``: what a rented machine does, from the agent to the guard.
+The archive is ROOT/agent.pyz; after so many seconds it is off.
 """
 
 import os
@@ -17,7 +17,7 @@ from cryoburst.agent.place import Pace, Place
 from cryoburst.stores import open_store
 
 VERBS = {"run": life.run, "guard": guard.finish}
-USAGE = "usage: agent.pyz run|guard STORE_URL PREFIX ROOT TOKEN, or machine STORE_URL PREFIX ROOT TOKEN POWER_OFF_AT"
+USAGE = "usage: agent.pyz run|guard STORE_URL PREFIX ROOT TOKEN, or machine STORE_URL PREFIX ROOT TOKEN SECONDS"
 
 
 def main(arguments: list[str] | None = None, pace: Pace | None = None) -> int:

@@ -107,6 +107,12 @@ class Ledger:
         found = [_run(row) for row in self.connection.execute(sql, [f"{run.whole}.", f"{run.whole}/"])]
         return sorted(found, key=lambda each: each.part)
 
+    def numbers_of_parts(self, run: Run, states: Sequence[RunState]) -> list[int]:
+        """The parts of a split run that are in these states, by number alone: each part asks at every look."""
+        sql = f"SELECT uid FROM runs WHERE uid > ? AND uid < ? AND state IN ({', '.join('?' * len(states))})"
+        rows = self.connection.execute(sql, [f"{run.whole}.", f"{run.whole}/", *map(str, states)])
+        return [int(str(row[0]).partition(".")[2]) for row in rows]
+
     def unfinished_of(self, project: str, job: str) -> Run | None:
         """The run that is at work on this job folder, or None."""
         sql = f"SELECT {_RUN_COLUMNS} FROM runs WHERE project = ? AND job = ? AND {_WHOLE} AND {_OPEN_RUNS}"

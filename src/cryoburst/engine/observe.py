@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from cryoburst.engine.lookers import Lookers
 from cryoburst.engine.perform import machine_token
-from cryoburst.engine.split import is_turn
+from cryoburst.engine.split import SENDING, is_turn
 from cryoburst.engine.stage_out import log_sizes_home, read_spec
 from cryoburst.engine.step import Seen
 from cryoburst.engine.world import World
@@ -166,7 +166,11 @@ class Observer:
         if run.state in (RunState.STAGING_IN, RunState.WAITING):
             if base.now < run.retry_at:
                 return base  # nothing is decided before
-            if run.part and run.state is RunState.STAGING_IN and not is_turn(run, self._world.ledger.parts_of(run)):
+            if (
+                run.part
+                and run.state is RunState.STAGING_IN
+                and not is_turn(run, self._world.ledger.numbers_of_parts(run, SENDING))
+            ):
                 return replace(base, turn=False)
             spec = self._world.store(run).get(run.prefix + "spec.json") is not None
             return replace(base, store_known=True, spec=spec)

@@ -1,7 +1,7 @@
 """A split run as the sum of its parts: what they did, where they are, and whose turn it is. Pure."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from cryoburst.model.run import Run
 from cryoburst.model.states import RunState
@@ -19,10 +19,13 @@ def totals(run: Run, parts: Sequence[Run]) -> dict[str, object]:
     return found
 
 
-def is_turn(part: Run, parts: Sequence[Run]) -> bool:
-    """Whether a part may send its inputs: the parts before it have, or can't now. So the first parts start while the
-    inputs of the last ones are still on their way."""
-    return not any(p.part < part.part and p.state in (RunState.DRAFT, RunState.STAGING_IN) for p in parts)
+SENDING = (RunState.DRAFT, RunState.STAGING_IN)
+
+
+def is_turn(part: Run, sending: Iterable[int]) -> bool:
+    """Whether a part may send its inputs: the parts before it have, or can't now (``sending`` are the numbers of those
+    in a state of ``SENDING``). So the first parts start while the inputs of the last ones are still on their way."""
+    return all(part.part <= other for other in sending)
 
 
 def failed(parts: Sequence[Run]) -> Run | None:
@@ -52,7 +55,7 @@ def _place(part: Run, parts: Sequence[Run]) -> str:
             return "at work"
         case RunState.PLACING | RunState.STARTING:
             return "starting"
-        case RunState.STAGING_IN if is_turn(part, parts):
+        case RunState.STAGING_IN if is_turn(part, (other.part for other in parts if other.state in SENDING)):
             return "being sent"
         case RunState.FAILED:
             return "failed"

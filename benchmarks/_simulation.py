@@ -1,0 +1,469 @@
+"""The engine as it is, around a clock, lines, a store and machines that are simulated.
+
+Submission, pre-flight, placement, the states, splitting, stage in, stage out and the ledger are cryoburst's own:
+nothing here decides anything for them. What takes time outside them is an event: bytes on a line, a machine that boots,
+fetches, works and sends. Nobody waits: the clock jumps to the next event when every thread has nothing to do before it.
+
+Files are stand-ins: one byte stands for ``SCALE`` bytes.
+"""
+
+import hashlib
+import heapq
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from cryoburst.database.ledger import Ledger
+from cryoburst.engine import reconcile
+from cryoburst.engine.leave import left
+from cryoburst.engine.reconcile import Reconciler
+from cryoburst.engine.stage_out import bring_stubs
+from cryoburst.engine.world import World
+from cryoburst.model import documents
+from cryoburst.model.buffers import Buffer
+from cryoburst.model.documents import Exit, Manifest, Output, Spec, Started
+from cryoburst.model.errors import NotThere
+from cryoburst.model.job import Wishes
+from cryoburst.model.patience import METERED, Limits, Terms
+from cryoburst.model.plugins import Finding, MachineRequest, MachineSeen, Need, Offer, Package
+from cryoburst.model.run import Run
+from cryoburst.model.states import RunState
+from cryoburst.model.store import Polled, Stored
+from cryoburst.services.settings import Settings
+from cryoburst.services.submit import submit
+
+SCALE = 100_000  # bytes that a byte of a stand-in stands for
+BEGIN = 1_500_000_000.0  # s since the epoch: in July 2017
+FOR_EVER = 1e12  # s
+PAYLOAD = 4096  # bytes: larger than any document among the inputs, smaller than a movie's stand-in
+
+
+class Clock:
+    """Stands still until it is told to jump; threads may sleep until a time."""
+
+    def __init__(self) -> None:
+        self.now = BEGIN
+        self._lock = threading.Lock()
+        self._coming: list[float] = []
+        self._sleepers: list[tuple[float, int, threading.Event]] = []
+        self._count = itertools.count()
+
+    def __call__(self) -> float:
+        return self.now
+
+    def expect(self, when: float) -> None:
+        """Something will be seen then."""
+        with self._lock:
+            heapq.heappush(self._coming, when)
+
+    def sleep_until(self, when: float) -> None:
+        """Let the calling thread wait."""
+        with self._lock:
+            if when <= self.now:
+                return
+            woken = threading.Event()
+            heapq.heappush(self._sleepers, (when, next(self._count), woken))
+        woken.wait()
+
+    @property
+    def asleep(self) -> int:
+        """How many threads sleep."""
+        with self._lock:
+            return len(self._sleepers)
+
+    def jump(self) -> bool:
+        """To the next event; False when nothing will ever happen."""
+        with self._lock:
+            times = [heap[0] for heap in (self._coming,) if heap] + [each[0] for each in self._sleepers[:1]]
+            if not times:
+                return False
+            self.now = max(self.now, min(times))
+            while self._coming and self._coming[0] <= self.now:
+                heapq.heappop(self._coming)
+            while self._sleepers and self._sleepers[0][0] <= self.now:
+                heapq.heappop(self._sleepers)[2].set()
+        return True
+
+
+class Wire:
+    """A line that carries one thing after the other, in bytes/s of the real data."""
+
+    def __init__(self, clock: Clock, rate: float) -> None:
+        self._clock, self._rate, self._lock = clock, rate, threading.Lock()
+        self.free = clock.now  # when all that was put on it has arrived
+        self.bytes = 0.0
+        self.busy: list[tuple[float, float]] = []
+
+    def carry(self, size: int) -> float:
+        """Put stand-in bytes on the line; when they have arrived."""
+        with self._lock:
+            begin = max(self.free, self._clock.now)
+            self.free = begin + size * SCALE / self._rate
+            self.bytes += size * SCALE
+            self.busy.append((begin, self.free))
+            return self.free
+
+
+@dataclass
+class Held:
+    """An object, and from when to when the store holds it."""
+
+    data: bytes | None  # None: of a stand-in that nobody reads
+    size: int
+    since: float
+    serial: int
+    until: float = FOR_EVER
+    late: bool = False  # it was left in the store at first: who reads it comes for it later
+    name: str = ""  # of the file, in the project
+
+
+class SimulatedStore:
+    """A bucket in memory. What home sends and fetches takes time on its lines; what machines do is put when it is
+    there (``place``)."""
+
+    metered = False  # so that home looks at every tick; machines' words are told METERED.look_most s later instead
+
+    def __init__(self, url: str, clock: Clock, up: float, down: float) -> None:
+        self.url, self._clock, self._lock = url, clock, threading.RLock()
+        self.up, self.down, self.later = Wire(clock, up), Wire(clock, down), Wire(clock, down)
+        self.objects: dict[str, Held] = {}
+        self.gone: list[Held] = []
+        self._serial = itertools.count(1)
+
+    def create(self) -> None:
+        """It is there."""
+
+    def put(self, key: str, data: Buffer) -> None:
+        """What home sends. Inputs go over the line; the spec is written when they have arrived."""
+        content = bytes(data)
+        since = self.up.carry(len(content)) if "/inputs/" in key else self._clock.now
+        if key.endswith("/spec.json"):
+            self._clock.sleep_until(self.up.free)
+            since = self._clock.now
+        if key.endswith(".closed.json"):  # the end of a fetch, or of a run that has none
+            self._clock.sleep_until(self.down.free)
+            since = self._clock.now
+        movies = "/inputs/" in key and len(content) >= PAYLOAD  # whatever else home sends is small
+        self.place(key, None if movies else content, len(content), since, name=".mrc" if movies else "")
+
+    def place(
+        self, key: str, data: bytes | None, size: int, since: float, *, late: bool = False, name: str = ""
+    ) -> None:
+        """An object that is there from a time on."""
+        with self._lock:
+            if key in self.objects:
+                self.gone.append(self.objects[key])
+                self.gone[-1].until = since
+            self.objects[key] = Held(data, size, since, next(self._serial), late=late, name=name)
+        if since > self._clock.now:
+            self._clock.expect(since)
+
+    def _seen(self, key: str) -> Held | None:
+        held = self.objects.get(key)
+        return held if held is not None and held.since <= self._clock.now else None
+
+    def get(self, key: str) -> bytes | None:
+        """See ``Store``."""
+        held = self._seen(key)
+        return held.data if held else None
+
+    def find(self, key: str) -> Stored | None:
+        """See ``Store``."""
+        held = self._seen(key)
+        return Stored(key, held.size, held.since, str(held.serial)) if held else None
+
+    def read(self, key: str, offset: int, size: int) -> Iterable[Buffer]:
+        """Home fetches."""
+        held = self._seen(key)
+        if held is None or held.data is None:
+            raise NotThere("no such object", where=key)
+        (self.later if held.late else self.down).carry(size)
+        return [held.data[offset : offset + size]]
+
+    def poll(self, key: str, tag: str) -> Polled | None:
+        """See ``Store``."""
+        held = self._seen(key)
+        if held is None:
+            return Polled(None, "")
+        return None if tag == str(held.serial) else Polled(held.data, str(held.serial))
+
+    def list(self, prefix: str) -> Iterator[Stored]:
+        """See ``Store``."""
+        with self._lock:
+            keys = sorted(key for key in self.objects if key.startswith(prefix))
+        return (Stored(key, held.size, held.since) for key in keys if (held := self._seen(key)))
+
+    def delete(self, *keys: str) -> None:
+        """See ``Store``."""
+        with self._lock:
+            for key in keys:
+                if (held := self.objects.pop(key, None)) is not None:
+                    held.until = self._clock.now
+                    self.gone.append(held)
+
+    def probe(self) -> Sequence[Finding]:
+        """Nothing."""
+        return []
+
+    def credential(self, read: Sequence[str], write: str, seconds: float) -> dict[str, str]:
+        """None is needed."""
+        return {}
+
+    def expire(self, ends: tuple[str, ...]) -> None:
+        """Delete what such files hold (``cryoburst store rm``, or a rule of the bucket)."""
+        self.delete(*[key for key, held in self.objects.items() if ends and held.name.endswith(ends)])
+
+    def byte_seconds(self) -> float:
+        """Bytes of the real data times the seconds for which they lay here, until now."""
+        held = [*self.objects.values(), *self.gone]
+        return sum(h.size * SCALE * max(0.0, min(h.until, self._clock.now) - h.since) for h in held)
+
+
+@dataclass(frozen=True)
+class Made:
+    """A file that a job makes; bytes of the real data."""
+
+    path: str
+    size: float
+    comes: bool = True  # whether home ever fetches it
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a machine does for a run, or for a part of it; s."""
+
+    fetch: float  # its inputs, from the store
+    program: float
+    send: float  # what of its outputs is not sent yet when the program ends
+    makes: Sequence[Made]
+
+
+class Laws(Protocol):
+    """How long things take: what the simulated machines obey, and what the planner is told."""
+
+    def work(self, run: Run, spec: Spec, offer: Offer) -> Work:
+        """Of a run, a part, or a join."""
+        ...
+
+    def hours(self, run: Run, offer: Offer) -> float:
+        """Of the program alone; 0 is unknown."""
+        ...
+
+
+@dataclass
+class Rented:
+    """A machine, and when it did what; s on the clock, and bytes of the real data."""
+
+    job: str
+    part: int
+    offer: Offer
+    ordered: float
+    started: float
+    fetched: float
+    ended: float  # the program
+    sent: float
+    off: float
+    read: float  # bytes from the store
+    made: float  # and to it
+
+
+class SimulatedProvider:
+    """Rents machines that are only entries; each does its work as the laws say, and powers itself off."""
+
+    here = False
+
+    def __init__(self, name: str, offers: Sequence[Offer], simulation: "Simulation", boot: float) -> None:
+        self.name, self._offers, self._simulation, self._boot = name, offers, simulation, boot
+        self._known: dict[str, MachineSeen] = {}
+        self.rented: list[Rented] = []
+
+    def check(self) -> list[Finding]:
+        """Nothing."""
+        return []
+
+    def offers(self, need: Need) -> list[Offer]:
+        """Those that are large enough."""
+        wanted = need.resources
+        large = [
+            o
+            for o in self._offers
+            if o.cores >= wanted.cores and o.gpus >= wanted.gpus and o.disk_bytes >= need.disk_bytes
+        ]
+        return sorted(large, key=lambda o: o.usd_per_hour or 0.0)
+
+    def create(self, request: MachineRequest) -> MachineSeen:
+        """The machine; all that it will do is written down now, to be seen when it has happened."""
+        if request.token not in self._known:
+            now = self._simulation.clock.now
+            self._known[request.token] = MachineSeen(
+                request.token, request.token, request.owner, request.run, request.attempt, alive=True, created=now
+            )
+            self.rented.append(self._simulation.carry_out(request, now + self._boot))
+        return self._known[request.token]
+
+    def machines(self, owner: str) -> list[MachineSeen]:
+        """All that were not deleted."""
+        return list(self._known.values())
+
+    def delete(self, machine_id: str) -> None:
+        """Forget it."""
+        self._known.pop(machine_id, None)
+
+    def lends(self, store_url: str) -> bool:
+        """Its machines may open the bucket."""
+        return True
+
+    def console(self, machine_id: str) -> str:
+        """Nothing."""
+        return ""
+
+
+@dataclass
+class Simulation:
+    """One user's computer, bucket and cloud. A file below ``folder`` is real, and so is the ledger."""
+
+    folder: Path
+    package: Package
+    offers: Sequence[Offer]
+    laws: Laws
+    up: float  # bytes/s from home to the store
+    down: float
+    boot: float = 120.0  # s from a machine's order to its agent's start
+    told: float = METERED.look_most  # s until home sees what a machine told
+    off: float = 10.0  # s from a machine's last word to its end
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.project = self.folder / "project"
+        self.project.mkdir(parents=True)
+        url = (self.folder / "store").as_uri()
+        self.store = SimulatedStore(url, self.clock, self.up, self.down)
+        self.provider = SimulatedProvider("cloud", self.offers, self, self.boot)
+        self.settings = Settings(
+            state=self.folder, database=f"sqlite:///{self.folder}/ledger.db", store=url, owner="me", provider="cloud"
+        )
+        archive = (b"agent", f"sha256:{hashlib.sha256(b'agent').hexdigest()}")
+        self.world = World(
+            ledger=Ledger(self.settings.database),
+            owner="me",
+            clock=self.clock,
+            providers={"cloud": self.provider},
+            packages={self.package.name: self.package},
+            open_store=lambda _url: self.store,
+            archive=lambda _url: archive,
+            limits=Limits(boot=FOR_EVER, lost=FOR_EVER),  # a machine that works is silent here
+            terms=Terms(walltime=100 * 3600.0),
+            hours=self.laws.hours,
+        )
+        self._reconciler = Reconciler(self.world)
+        self._later: list[threading.Thread] = []
+
+    @property
+    def hours(self) -> float:
+        """Since the beginning."""
+        return (self.clock.now - BEGIN) / 3600
+
+    @contextmanager
+    def running(self) -> Iterator["Simulation"]:
+        """Let go of everything at the end."""
+        patience, reconcile.LOOK = reconcile.LOOK, 60.0  # so that a busy computer does not change what happens
+        try:
+            with closing(self._reconciler), closing(self.world.ledger.connection):
+                yield self
+        finally:
+            reconcile.LOOK = patience
+
+    def submit(self, job: str, wishes: Wishes) -> Run:
+        """A new run of a job folder."""
+        return submit(self.world, self.settings, Path(job), self.project, wishes).run
+
+    def settle(self) -> None:
+        """Do all that can be done now."""
+        began: dict[str, object] = {}
+        while True:
+            self._reconciler.tick()
+            at_work = self._reconciler._busy
+            while sum(not future.done() for future in at_work.values()) + self._fetching > self.clock.asleep:
+                time.sleep(0.0002)
+            if at_work == began:  # the last tick began nothing
+                return
+            began = dict(at_work)
+
+    def finished(self, run: Run) -> bool:
+        """Whether a run has ended well. Raises RuntimeError when it ended otherwise."""
+        now = self.world.ledger.run_by_uid(run.uid) or run
+        if now.state.final and now.state is not RunState.SUCCEEDED:
+            raise RuntimeError(f"{now.job} {now.state}: {now.reason} {now.detail}")
+        return now.state is RunState.SUCCEEDED
+
+    @property
+    def _fetching(self) -> int:
+        self._later = [thread for thread in self._later if thread.is_alive()]
+        return len(self._later)
+
+    def fetch_later(self, run: Run, wanted: Callable[[Output], bool]) -> None:
+        """``cryoburst fetch`` of what the run left in the store, while other runs go on."""
+
+        def fetch() -> None:
+            for each in (*self.world.ledger.parts_of(run), run):
+                bring_stubs(self.world, each, wanted)
+            self.clock.sleep_until(self.store.later.free)
+
+        self._later.append(threading.Thread(target=fetch))
+        self._later[-1].start()
+
+    def finish(self) -> None:
+        """Wait for what is still fetched."""
+        self.settle()
+        while self._fetching and self.clock.jump():
+            self.settle()
+
+    # ------------------------------------------------------------------------------------------- the machine
+
+    def carry_out(self, request: MachineRequest, started: float) -> Rented:
+        """Write down what the machine of a request will do and say, from its agent's start on."""
+        prefix = request.boot.prefix
+        spec = documents.load(Spec, self.store.get(f"{prefix}spec.json") or b"", prefix)
+        run = self.world.ledger.run_by_uid(request.run)
+        assert run is not None
+        work = self.laws.work(run, spec, request.offer)
+        fetched = started + work.fetch
+        ended = fetched + work.program
+        exited = ended + work.send
+        self._tell(f"{prefix}started.json", Started(started, "machine", request.token), started)
+        outputs = [self._output(prefix, run, made, exited) for made in work.makes]
+        self._tell(f"{prefix}manifest.json", Manifest(outputs, []), exited)
+        logs = dict.fromkeys(spec.logs, 0)
+        self._tell(f"{prefix}exit.json", Exit(exited, "finished", 0, "", work.program, logs, fetched), exited)
+        return Rented(
+            job=run.job,
+            part=run.part,
+            offer=request.offer,
+            ordered=self.clock.now,
+            started=started,
+            fetched=fetched,
+            ended=ended,
+            sent=exited,
+            off=exited + self.off,
+            read=SCALE * sum(i.size for i in spec.inputs if i.key),
+            made=sum(made.size for made in work.makes),
+        )
+
+    def _tell(self, key: str, document: object, when: float) -> None:
+        data = documents.dump(document)
+        self.store.place(key, data, len(data), when + self.told)
+
+    def _output(self, prefix: str, run: Run, made: Made, when: float) -> Output:
+        name = made.path.encode()
+        size = max(len(name), round(made.size / SCALE))  # so that no two have the same content
+        content = (name * (size // len(name) + 1))[:size] if made.comes else None
+        digest = hashlib.sha256(content or name).hexdigest()
+        key = f"{prefix}outputs/{digest[:2]}/{digest}"
+        output = Output(made.path, size, f"sha256:{digest}", key, 0, int(when * 1e9))
+        self.store.place(key, content, size, when, late=left(run, output), name=made.path)
+        return output
