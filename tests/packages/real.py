@@ -163,10 +163,8 @@ def halves(folder: Path, box: int) -> None:
     axis = np.fft.fftfreq(box)
     far = sum(part**2 for part in np.meshgrid(axis, axis, np.fft.rfftfreq(box), indexing="ij"))
     for n in (1, 2):
-        noise = random.standard_normal((box, box, box))
-        noise = np.fft.irfftn(
-            np.fft.rfftn(noise) * np.sqrt(far) * 4, noise.shape, (0, 1, 2)
-        )  # more of it at high resolution
+        noise = random.standard_normal((box, box, box))  # then more of it at high resolution
+        noise = np.fft.irfftn(np.fft.rfftn(noise) * np.sqrt(far) * 4, noise.shape, (0, 1, 2))
         write(folder / f"run_half{n}_class001_unfil.mrc", signal + noise)
     write(folder / "mask.mrc", ball(box, 0.32).astype(float))
 

@@ -159,7 +159,7 @@ def _needing(run: Run, demand: Demand) -> Run:
 def _doubts(least: Demand, most: Demand, offer: Offer) -> Iterable[Finding]:
     """What the machine has not enough of if the job takes as much as it can; it may well take less."""
     for (what, taken, there), (_, begun, _) in zip(_rows(most, offer), _rows(least, offer), strict=True):
-        if taken > there:
+        if taken > there > 0:  # 0: not known
             said = f"it takes at least about {gigabytes(begun)} of {what} and may need up to {gigabytes(taken)}"
             yield Finding("warning", "machine", f"{said}; the machine has {gigabytes(there)}")
 
