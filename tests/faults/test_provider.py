@@ -6,6 +6,7 @@ from cryoburst.model.documents import Exit, Manifest
 from cryoburst.model.errors import BadCredentials, NoCapacity, ProviderUnavailable, QuotaExceeded
 from cryoburst.model.reasons import REASONS
 from cryoburst.model.states import RunState
+from cryoburst.services.runs import try_now
 
 from .stage import JOB, Stage
 
@@ -45,12 +46,15 @@ def test_a_refusal_for_good_ends_the_run_with_reason_advice_and_marker(stage: St
     stage.assert_over(1)
 
 
-def test_refused_credentials_are_not_tried_again(stage: Stage) -> None:
-    stage.provider.refusals = [BadCredentials("no such key")]
+def test_a_login_that_has_ended_loses_nothing(stage: Stage) -> None:
+    stage.provider.refusals = [BadCredentials("no such key")] * 5
     stage.submit()
     run = stage.tick()
-    assert (run.state, run.reason) == (S.FAILED, "credentials")
-    assert "no such key" in (stage.folder / "FAILED").read_text()
+    assert (run.state, run.reason) == (S.WAITING, "credentials")
+    assert "no such key" in run.detail
+    stage.provider.refusals = []
+    assert try_now(stage.world.ledger, stage.now)  # as cryoburst resume does
+    assert stage.tick().state is S.STARTING
 
 
 def test_lost_answer_to_an_order_leaves_one_machine(stage: Stage) -> None:

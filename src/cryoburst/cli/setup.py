@@ -45,10 +45,13 @@ def run(options: argparse.Namespace) -> int:
         print(f"In account {planned.notes.account}, machines start from {planned.image}:\n")
         rows = [(p["kind"], p["name"], "there" if p["there"] else "to be made", p["about"]) for p in parts]
         print(table(("WHAT", "NAME", "IS", "LIKE"), rows) + "\n")
-    if planned.notes.expire:
+    if planned.notes.expire and not options.json:
         print(WARNING.format(days=planned.notes.expire) + "\n")
-    question = "Make it?" if planned.missing else "Bring it all to this state again?"
-    go = confirmed(question, yes=options.yes, without="nothing was made: say --yes to make it")
+    if planned.missing:
+        go = confirmed("Make it?", yes=options.yes, without="nothing was made: say --yes to make it")
+    else:
+        without = "all of it is there; --yes brings it to this state again"
+        go = confirmed("Bring it to this state again?", yes=options.yes, without=without)
     done = list(setup.make(folder, planned)) if go else []
     url = planned.notes.store
     if options.json:

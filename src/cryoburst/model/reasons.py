@@ -58,7 +58,7 @@ _ALL = (
     Reason("interrupted", Fault.CAPACITY, True, "the provider took the machine back", "it goes on on another one"),
     Reason("budget", Fault.BUDGET, False, "the budget is used up", "raise it and continue the job"),
     Reason("provider_unavailable", Fault.CAPACITY, True, "the provider does not answer", "see cryoburst doctor"),
-    Reason("credentials", Fault.CREDENTIALS, False, "the provider refuses the account", "see cryoburst doctor"),
+    Reason("credentials", Fault.CREDENTIALS, True, "the provider refuses the account", NEW_CREDENTIALS),
     Reason("bug", Fault.BUG, True, "an error of cryoburst itself", "please report it with the watcher's log"),
 )
 

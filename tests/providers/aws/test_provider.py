@@ -243,3 +243,15 @@ def test_the_credential_of_another_account(provider: AwsProvider, set_up: Notes,
 
 def test_all_is_well(provider: AwsProvider) -> None:
     assert [finding.level for finding in provider.check()] == ["ok", "ok", "ok"]
+
+
+def test_a_credential_that_comes_later_is_taken(set_up: Notes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "credentials"
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    provider = AwsProvider(tmp_path / "state" / "machines")
+    with pytest.raises(BadCredentials):
+        provider.machines("me@here")
+    file.write_text("[default]\naws_access_key_id = AKID\naws_secret_access_key = secret\n")
+    assert provider.machines("me@here") == []

@@ -155,6 +155,7 @@ def test_no_teardown_while_machines_are_there(account: str, aws: Clients, capsys
     code, _, err = say(capsys, "aws", "teardown", "--yes")
     assert (code, "--reap" in err) == (2, True)
     assert say(capsys, "machines", "--reap", "--to", "aws", "--yes")[0] == 0
+    assert "all of it is there" in say(capsys, *SETUP)[2]
     assert say(capsys, "aws", "teardown", "--yes")[0] == 0
 
 

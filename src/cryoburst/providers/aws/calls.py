@@ -98,8 +98,14 @@ class Calls:
         be, and ProviderUnavailable for everything else."""
         where = f"{operation} in {region}" if region else operation
         tries = 1 if operation in ONCE else TRIES
-        client = translated(lambda: self._client(service, region, tries), where)
-        return translated(lambda: cast(Answer, getattr(client, operation)(**arguments)), where)
+        try:
+            client = translated(lambda: self._client(service, region, tries), where)
+            return translated(lambda: cast(Answer, getattr(client, operation)(**arguments)), where)
+        except BadCredentials:
+            with self._lock:  # whoever mends it at ~/.aws is heard: a client keeps what it was made with
+                self._session = None
+                self._clients.clear()
+            raise
 
     def pages(self, service: str, region: str, operation: str, key: str, **arguments: object) -> Iterator[Answer]:
         """Each thing of a list that may come in pages; the list is whole, or this raises."""

@@ -270,6 +270,11 @@ class AwsProvider:
             self._listing = None
 
 
+def costs(seen: MachineSeen) -> bool:
+    """Whether a machine of a listing costs, or may again: one that AWS ended is listed until somebody has seen it."""
+    return seen.alive or not seen.note.startswith("terminated")
+
+
 def _parts(machine_id: str) -> tuple[str, str]:
     found = _ID.fullmatch(machine_id)
     if found is None:

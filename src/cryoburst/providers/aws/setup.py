@@ -16,6 +16,7 @@ from cryoburst.model.plugins import MachineSeen
 from cryoburst.providers.aws import images, notes, tags
 from cryoburst.providers.aws.calls import Calls
 from cryoburst.providers.aws.notes import DEBIAN, Notes, Region
+from cryoburst.providers.aws.provider import costs
 from cryoburst.providers.aws.things import Bucket, Role, Thing, Wall
 
 PREFIX = "cryoburst/"  # of the store in the bucket
@@ -151,7 +152,7 @@ def removal(folder: Path, machines: list[MachineSeen], calls: Callable[[str], Ca
         bucket,
     ]
     ours = [thing for thing in every if thing.key in before.made and thing.whose() is not None]
-    return Removal(ours, machines, bucket in ours and bucket.holds())
+    return Removal(ours, [seen for seen in machines if costs(seen)], bucket in ours and bucket.holds())
 
 
 def check_removal(removed: Removal, *, with_data: bool) -> None:

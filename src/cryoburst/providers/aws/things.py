@@ -182,7 +182,7 @@ class Role:
 
     @property
     def about(self) -> str:
-        return f"machines may read s3://{self.bucket}/{self.prefix} and write what their jobs make there; nothing else"
+        return f"machines read the store in {self.bucket} and write what their jobs make; nothing else"
 
     def whose(self) -> str | None:
         try:
