@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 if (Path(__file__).parent / "servers").is_dir():  # house/test_postgres.py runs a copy of this file alone
-    from .servers.fixtures import proxied, radosgw_server, s3_server, swift_server  # noqa: F401
+    from .servers.fixtures import moto, proxied, radosgw_server, s3_server, swift_server  # noqa: F401
 
 START = 60.0  # s that a server may take to answer on a loaded machine
 # The server ends with the pipe on its keeper's standard input, so killing the tests leaves no server and no folder.

@@ -25,7 +25,7 @@ from .script_package import Script
 if TYPE_CHECKING:
     from tests.servers import Server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 JOB = "Script/job001/"
 MOST = 3.0  # s, median
 SCRIPT = """for i in 1 2 3 4 5; do

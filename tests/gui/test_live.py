@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 LOOK = 0.02  # s between two looks at the job folder
 MARKER = "RELION_JOB_EXIT_SUCCESS"

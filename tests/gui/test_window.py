@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 SIZE = (1280, 1000)
 SCHEDULED, RUNNING, FINISHED = (300, 575), (300, 465), (40, 465)  # the first line of each list

@@ -229,6 +229,7 @@ def write_particles(path: Path, rows: int, per: int = 100) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_million_particles_in_a_second_and_a_half_and_half_a_gigabyte(tmp_path: Path) -> None:
     path = tmp_path / "particles.star"
     write_particles(path, rows=1_000_000)

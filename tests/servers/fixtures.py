@@ -1,11 +1,14 @@
-"""What tests/conftest.py hands to all tests: the two servers, once for a test run, and proxies before any of them.
+"""What tests/conftest.py hands to all tests: the servers, once for a test run, and proxies before any of them.
 
 Nothing starts until a test asks for it, and nothing of a server is imported until then. Tests that ask for a server
-carry ``@pytest.mark.slow``.
+other than moto carry ``@pytest.mark.slow``.
 """
 
+import logging
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,6 +17,27 @@ from . import Server
 
 if TYPE_CHECKING:
     from .proxy import Proxy
+
+
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """The address of AWS's imitation inside the test process, ended with the session.
+
+    moto checks neither signatures nor checksums nor policies: it shows that requests are made and answers are read as
+    they should be. The other servers mind.
+    """
+    for each in ("INSTANCE_TYPE", "AMI", "KEYPAIR"):  # or nonsense is taken
+        os.environ.setdefault(f"MOTO_EC2_ENABLE_{each}_VALIDATION", "true")
+        os.environ.setdefault(f"MOTO_ENABLE_{each}_VALIDATION", "true")
+    os.environ.setdefault("MOTO_AMIS_PATH", str(Path(__file__).with_name("images.json")))  # not the 1285 that it knows
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # or a line for each request
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
 
 
 @pytest.fixture(scope="session")

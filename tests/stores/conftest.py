@@ -1,10 +1,5 @@
-"""An S3 server inside the test process (moto), and an environment with its credential and nobody else's.
+"""An environment with a credential for the S3 server inside the test process (moto), and nobody else's."""
 
-moto checks neither signatures nor checksums nor policies: it shows that requests are made and answers are read as they
-should be. ``tests/servers`` has the servers that mind.
-"""
-
-import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -17,19 +12,6 @@ from cryoburst.stores.objects import ObjectStore
 from .canned import Canned, Said
 
 KEY, SECRET = "AKIDOFTESTS", "the-secret-of-tests"
-
-
-@pytest.fixture(scope="session")
-def moto() -> Iterator[str]:
-    """The address of a moto server, ended with the session."""
-    from moto.server import ThreadedMotoServer
-
-    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # or a line for each request
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import time
 
 from cryoburst.agent import files, processes
 from cryoburst.agent.attempt import Attempt, Ended
+from cryoburst.agent.carry import TAG
 from cryoburst.agent.watch import Watch
 
 JOB_TAG = "CRYOBURST_JOB"  # in the environment of all processes of a job, with the attempt's token
@@ -24,7 +25,7 @@ INHERITED = (
     "USER",
     "LOGNAME",
     "CUDA_VISIBLE_DEVICES",
-    "CRYOBURST_MACHINE",
+    TAG,
 )
 TICK = 0.5  # s between two looks at the clock
 LATEST = 1.0  # s after which a file that is closed again and again is looked at anyway

@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable
 
+from cryoburst.agent.notice import Notice
 from cryoburst.agent.outputs import Outputs
 from cryoburst.agent.place import Pace
 from cryoburst.agent.prefix import Patience, Prefix
@@ -99,6 +100,7 @@ class Pulse:
         self._last = 0.0  # the last heartbeat, s since the epoch
         self._next_stop_check = 0.0
         self._told: tuple[tuple[object, ...], Transfer] | None = None
+        self._notice = Notice()
         self.stopped = threading.Event()  # stop.json was seen
         self.step = "inputs"
         self.command_started: float | None = None
@@ -108,10 +110,12 @@ class Pulse:
 
     def start(self) -> None:
         """Start to beat."""
+        self._notice.start()
         self._thread.start()
 
     def end(self, patience: Patience) -> None:
         """Stop beating, then send what is left of the logs. Raises the store's error."""
+        self._notice.end()
         self._ended.set()
         if self._thread.ident is not None:
             self._thread.join(60)
@@ -176,13 +180,14 @@ class Pulse:
             moved=moved,
             exited=exited,
             full=self._outputs.full,
+            interrupted=self._notice.came,
         )
         self._prefix.write("heartbeat.json", beat)
         self._told = state, moved
 
     def _state(self) -> tuple[object, ...]:
         """What home should know at once."""
-        return self._outputs.batches, self.step, self.command_started, self._outputs.full
+        return self._outputs.batches, self.step, self.command_started, self._outputs.full, self._notice.came
 
     def _moved(self) -> Transfer:
         return Transfer(self.bytes_in, self.bytes_in_total, self._outputs.bytes, self._outputs.files)

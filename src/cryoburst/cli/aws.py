@@ -4,7 +4,11 @@ import argparse
 from importlib import import_module
 
 # verb -> (module under cryoburst.cli, one line of help)
-VERBS = {"offers": ("offers", "which machines would do, and what they cost, cheapest first")}
+VERBS = {
+    "setup": ("setup", "show what an account needs for us, then make it; safe to repeat"),
+    "teardown": ("teardown", "show what setup made, then take exactly that away"),
+    "offers": ("offers", "which machines would do, and what they cost, cheapest first"),
+}
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,12 +1,23 @@
-"""``cryoburst machines``: what can be rented, and what is rented."""
+"""``cryoburst machines``: what can be rented, what is rented, and the end of what nobody needs."""
 
 import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryoburst.engine.world import World
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst machines``."""
-    parser.add_argument("--to", metavar="PROVIDER", default="", help="only this provider's")
+    parser.add_argument(
+        "--to", metavar="PROVIDER", default="", help="only this provider's; those of a cloud are listed only so"
+    )
     parser.add_argument("--all", action="store_true", help="also the machines that are gone")
+    parser.add_argument(
+        "--reap", action="store_true", help="ask the providers themselves; show, then end, what no run needs"
+    )
+    parser.add_argument("--yes", action="store_true", help="with --reap: end it without a question")
     parser.add_argument("--json", action="store_true", help="print both lists as JSON")
 
 
@@ -23,7 +34,11 @@ def run(options: argparse.Namespace) -> int:
 
     world = open_world(settings_.load())
     names = [options.to] if options.to else sorted(world.providers)
-    offers = [offer_values(o) for name in names for o in world.provider(name).offers(Need(Resources()))]
+    if options.reap:
+        return _reap(options, world, names)
+    # A cloud has hundreds, in every zone: they are shown when it is named.
+    shown = [name for name in names if options.to or world.provider(name).here]
+    offers = [offer_values(o) for name in shown for o in world.provider(name).offers(Need(Resources()))]
     now = time.time()
     rented = [machine_values(m, now) for m in world.ledger.machines(all_=options.all) if m.provider in names]
     if options.json:
@@ -42,6 +57,8 @@ def run(options: argparse.Namespace) -> int:
         for o in offers
     ]
     print(table(("PROVIDER", "NAME", "CORES", "MEMORY", "GPUS", "PRICE", "SOFTWARE"), rows, right=("CORES", "GPUS")))
+    if others := [name for name in names if name not in shown]:
+        print(f"\nMore can be rented elsewhere: {', '.join(f'cryoburst machines --to {name}' for name in others)}")
     if not rented:
         print("\nNo machine is rented.")
         return 0
@@ -51,3 +68,34 @@ def run(options: argparse.Namespace) -> int:
     ]
     print("\n" + table(("MACHINE", "STATE", "PROVIDER", "TYPE", "AGE", "NOTE"), rows))
     return 0
+
+
+def _reap(options: argparse.Namespace, world: "World", names: Sequence[str]) -> int:
+    """Show what carries our tags and belongs to no run that needs it, in all regions in use; then end it."""
+    import time
+
+    from cryoburst.cli.ask import confirmed
+    from cryoburst.cli.show_values import duration, print_json, table, tell
+    from cryoburst.services import reap
+
+    found, now = reap.unneeded(world, names), time.time()
+    if not options.json:
+        rows = [
+            (each.provider, seen.id, seen.offer or "-", duration(max(0.0, now - seen.created)), each.why)
+            for each in found
+            for seen in [each.machine]
+        ]
+        print(table(("PROVIDER", "MACHINE", "TYPE", "AGE", "WHY"), rows) if rows else "No machine is left over.")
+    go = bool(found) and confirmed("End them?", yes=options.yes, without="nothing was ended: say --yes to end them")
+    wrong = {each.machine.id: reap.end(world, each) for each in found} if go else {}
+    if options.json:
+        values = [
+            {"provider": each.provider, "id": each.machine.id, "token": each.machine.token, "why": each.why}
+            | {"ended": go and not wrong[each.machine.id], "problem": wrong.get(each.machine.id) or None}
+            for each in found
+        ]
+        print_json({"machines": values})
+    for name, problem in wrong.items():
+        if problem:
+            tell(f"{name} was not ended: {problem}")
+    return 1 if any(wrong.values()) else 0

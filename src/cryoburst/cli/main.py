@@ -36,7 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "recover": ("recover", "rebuild the list of runs from the store and the providers"),
     "doctor": ("doctor", "check that everything a run needs is there"),
     "store": ("store", "name, check, list and clean the stores"),
-    "aws": ("aws", "AWS: what its machines cost"),
+    "aws": ("aws", "AWS: set it up once, see what its machines cost"),
     "relion": ("relion", "connect RELION's own window"),
     "simulate": ("simulate", "write a small cryo-EM data set with known truth"),
     "demo": ("demo", "run the main job on a simulated data set"),

@@ -50,7 +50,9 @@ class Reaper:
             if seen is not None and not machine.provider_id:  # the answer to its order was lost
                 machine = world.ledger.change_machine(machine, {"provider_id": seen.id}) or machine
             age = listings.taken - machine.requested
-            decision = reap(machine, run, seen, known, bool(machine.provider_id) or age > world.limits.settle)
+            # A provider elsewhere may list late what it has answered for; only this computer never does.
+            at_once = bool(machine.provider_id) and known and world.provider(machine.provider).here
+            decision = reap(machine, run, seen, known, at_once or age > world.limits.settle)
             if decision.state is not None:
                 changes: dict[str, object] = {"state": decision.state}
                 if decision.state is MachineState.GONE:

@@ -266,7 +266,7 @@ def reap(
     settled
         Whether the listing would show a machine that was ordered and whose answer was lost.
     """
-    wanted = run is not None and run.attempt == machine.attempt and run.state in _WANTS_MACHINE
+    wanted = run is not None and wants(run, machine.attempt)
     if machine.state is MachineState.DELETING:
         if known and seen is None:
             return MachineDecision(state=MachineState.GONE if settled else None)
@@ -278,6 +278,11 @@ def reap(
     if machine.state is MachineState.REQUESTED:
         return MachineDecision(state=MachineState.BOOTING) if seen else MachineDecision()
     return MachineDecision()
+
+
+def wants(run: Run, attempt: int) -> bool:
+    """Whether a run still needs the machine of this attempt."""
+    return run.attempt == attempt and run.state in _WANTS_MACHINE
 
 
 # A run that was rebuilt from the store may be STAGING_IN while its machine boots.

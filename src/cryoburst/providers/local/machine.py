@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cryoburst.agent import processes
+from cryoburst.agent.carry import TAG
 from cryoburst.model.documents import FORMAT, dump, load
 from cryoburst.model.errors import BadInput
 from cryoburst.model.plugins import Boot, Offer
 
-TAG = "CRYOBURST_MACHINE"  # in the environment of every process of a machine, with its token
 _ID = re.compile(r"m-[0-9a-f]{16}")
 
 

@@ -9,10 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from cryoburst.agent import processes
+from cryoburst.agent.carry import TAG
 from cryoburst.model.errors import Corrupt, ProviderUnavailable
 from cryoburst.model.plugins import Clock, Finding, MachineRequest, MachineSeen, Need, Offer
 from cryoburst.providers.local import computer
-from cryoburst.providers.local.machine import TAG, Machine, Order, id_of, machines
+from cryoburst.providers.local.machine import Machine, Order, id_of, machines
 
 BOOT_TIME = 10.0  # s in which an order whose first process is not there yet counts as alive
 GONE = ".gone"  # folder of empty files named for machines that were deleted: their tokens make no second one

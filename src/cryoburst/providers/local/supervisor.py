@@ -1,20 +1,16 @@
-"""A local machine's first process: power-off timer, agent, guard, end. ``python -m …supervisor ROOT``.
+"""A local machine's first process: takes the one right to boot it, gets the agent, carries the machine to its end.
 
-Two processes carry a machine. The timer is forked first; it waits for the power-off time or for the supervisor's end,
-whichever comes first, then ends everything that is left. When the supervisor itself was killed, the timer runs the
-guard in its place. Both hold the machine's lock; neither ever boots a machine a second time.
+``python -m …supervisor ROOT``. It never boots a machine a second time; ``agent.carry`` is what every machine does.
 """
 
 import hashlib
 import os
-import select
 import signal
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-from cryoburst.agent import processes
+from cryoburst.agent.carry import Duty, carry
 from cryoburst.model.errors import StoreError
 from cryoburst.providers.local.machine import Machine, Order
 from cryoburst.stores import open_store, own_credential
@@ -26,16 +22,12 @@ def main(root: Path) -> int:
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     machine = Machine(root)
     order = machine.order
-    if order is None or machine.boot_once() is None:
+    if order is None or machine.boot_once() is None:  # the lock is held from here on, by the timer, too
         return 0
-    os.environ.update(machine.credential or _own_credential(order.boot.store_url))
-    timer = _start_timer(machine, order)
-    processes.adopt_orphans()
-    if _fetch_agent(machine, order) and _run(machine, order, "run") != 0:
-        _end_all(machine, order, but=timer)
-        _guard(machine, order)
-    (root / "over").touch()
-    _end_all(machine, order, but=timer)
+    boot = order.boot
+    os.environ.update(machine.credential or _own_credential(boot.store_url))
+    duty = Duty(str(root), boot.store_url, boot.prefix, order.token, order.power_off_at)
+    carry(duty, lambda: _fetch_agent(order, duty.archive))
     return 0
 
 
@@ -48,42 +40,14 @@ def _own_credential(url: str) -> dict[str, str]:
         return {}
 
 
-def _start_timer(machine: Machine, order: Order) -> int:
-    """Fork the process that powers off; its id. It sees our end by the pipe whose one end only we hold."""
-    reader, writer = os.pipe()  # neither is inherited by the programs that we start
-    timer = os.fork()
-    if timer:
-        os.close(reader)
-        return timer
-    code = 1
-    try:
-        os.setsid()
-        os.close(writer)
-        code = _time(machine, order, reader)
-    finally:
-        os._exit(code)
-
-
-def _time(machine: Machine, order: Order, supervisor: int) -> int:
-    processes.adopt_orphans()
-    while (left := order.power_off_at - time.time()) > 0:
-        if select.select([supervisor], [], [], min(left, 60.0))[0]:
-            break  # the supervisor ended
-    _end_all(machine, order)
-    if time.time() < order.power_off_at and not (machine.root / "over").exists():
-        _guard(machine, order)
-        _end_all(machine, order)
-    return 0
-
-
-def _fetch_agent(machine: Machine, order: Order) -> bool:
+def _fetch_agent(order: Order, archive: str) -> bool:
     """Get the archive from the store and check it; False when the store never gave it."""
     boot, wait = order.boot, 0.1
     while True:
         try:
             data = open_store(boot.store_url).get(boot.archive_key)
             if data is not None and f"sha256:{hashlib.sha256(data).hexdigest()}" == boot.archive_checksum:
-                (machine.root / "agent.pyz").write_bytes(data)
+                Path(archive).write_bytes(data)
                 return True
             sentence = f"the agent's archive {boot.archive_key} is " + ("missing" if data is None else "corrupt")
         except StoreError as error:
@@ -93,44 +57,6 @@ def _fetch_agent(machine: Machine, order: Order) -> bool:
             return False
         time.sleep(wait)
         wait = min(wait * 2, 15.0)
-
-
-def _guard(machine: Machine, order: Order) -> None:
-    """Run the guard until it has done its work, or until power-off."""
-    wait = 0.5
-    while (machine.root / "agent.pyz").exists() and _run(machine, order, "guard") != 0:
-        if time.time() + wait >= order.power_off_at:
-            return
-        time.sleep(wait)
-        wait = min(wait * 2, 30.0)
-
-
-def _run(machine: Machine, order: Order, verb: str) -> int:
-    """Run a verb of the agent to its end, or to power-off; its exit code."""
-    boot = order.boot
-    arguments = [verb, boot.store_url, boot.prefix, str(machine.root), order.token]
-    agent = subprocess.Popen(
-        [sys.executable, "-I", "-S", str(machine.root / "agent.pyz"), *arguments],
-        stdin=subprocess.DEVNULL,
-        cwd=machine.root,
-        preexec_fn=processes.die_with_parent,  # one system call, resolved before the fork
-    )
-    try:
-        return agent.wait(max(0.001, order.power_off_at - time.time()))
-    except subprocess.TimeoutExpired:
-        agent.kill()
-        agent.wait(10)
-        return 1
-
-
-def _end_all(machine: Machine, order: Order, but: int = 0) -> None:
-    """Kill every process of the machine, tagged or below this one, except this one and ``but``."""
-    own = os.getpid()
-
-    def find() -> list[int]:
-        return [pid for pid in {*machine.processes(order.token), *processes.descendants(own)} if pid != but]
-
-    processes.end(find, 0.0, lambda: processes.reap(0))
 
 
 if __name__ == "__main__":

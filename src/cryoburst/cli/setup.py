@@ -1,0 +1,72 @@
+"""``cryoburst aws setup``: shows what an AWS account needs for us, then makes it."""
+
+import argparse
+
+
+def arguments(parser: argparse.ArgumentParser) -> None:
+    """The words after ``cryoburst aws setup``."""
+    parser.add_argument("--region", default="", help="where to rent; say it again with another for one more")
+    parser.add_argument("--bucket", default="", metavar="NAME", help="of the bucket (cryoburst-ACCOUNT-REGION)")
+    parser.add_argument("--profile", default="", metavar="NAME", help="of ~/.aws/config; else AWS's own choice")
+    parser.add_argument(
+        "--image", default="", help="debian-12 (the default), ubuntu-24.04, ami-..., tag:KEY=VALUE, or an SSM parameter"
+    )
+    parser.add_argument(
+        "--expire-days",
+        type=int,
+        metavar="DAYS",
+        help="let everything in the store go that is so old; 0, as at first: never",
+    )
+    parser.add_argument("--yes", action="store_true", help="make it without a question")
+    parser.add_argument("--json", action="store_true", help="print what there is, and what was made, as JSON")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Show, ask, make; name the store."""
+    from cryoburst.cli.ask import confirmed
+    from cryoburst.cli.show_values import print_json, table
+    from cryoburst.model.errors import BadInput
+    from cryoburst.providers.aws import setup
+    from cryoburst.services import settings as settings_
+    from cryoburst.services import stores
+
+    if options.expire_days is not None and options.expire_days < 0:
+        raise BadInput("not a number of days", where=f"--expire-days {options.expire_days}", advice="0 means never")
+    settings = settings_.load()
+    folder = settings.machines.parent / "aws"
+    wish = setup.Wish(
+        settings.owner, options.region, options.bucket, options.image, options.profile, options.expire_days
+    )
+    planned = setup.plan(folder, wish)
+    parts = [
+        {"kind": p.thing.kind, "name": p.thing.name, "about": p.thing.about, "there": p.there} for p in planned.parts
+    ]
+    if not options.json:
+        print(f"In account {planned.notes.account}, machines start from {planned.image}:\n")
+        rows = [(p["kind"], p["name"], "there" if p["there"] else "to be made", p["about"]) for p in parts]
+        print(table(("WHAT", "NAME", "IS", "LIKE"), rows) + "\n")
+    if planned.notes.expire:
+        print(WARNING.format(days=planned.notes.expire) + "\n")
+    question = "Make it?" if planned.missing else "Bring it all to this state again?"
+    go = confirmed(question, yes=options.yes, without="nothing was made: say --yes to make it")
+    done = list(setup.make(folder, planned)) if go else []
+    url = planned.notes.store
+    if options.json:
+        print_json({"account": planned.notes.account, "store": url, "parts": parts, "made": go})
+    if not go:
+        return 0
+    try:
+        stores.add_name("aws", url, default=False)
+        named = "aws"
+    except BadInput:  # somebody else's name
+        named = url
+    if not options.json:
+        print("\n".join(done))
+        print(f"\nThe store is {url}. Send a job there:\n  cryoburst submit --to aws --store {named} --job FOLDER")
+    return 0
+
+
+WARNING = (
+    "Everything in the store that is older than {days} days will go, also outputs that were left there and projects\n"
+    "that were pushed: what is nowhere else is then lost."
+)

@@ -1,0 +1,79 @@
+"""An order for one machine as RunInstances wants it. Pure: the same request gives the same words, but for its end.
+
+Everything that costs is tagged by the call that makes it, and goes when the machine goes.
+"""
+
+import hashlib
+import math
+from typing import Any
+
+from cryoburst.model.plugins import MachineRequest, Offer
+from cryoburst.providers.aws import tags
+from cryoburst.providers.aws.images import Image
+
+SYSTEM = 20  # GiB for the system and what is installed
+UNKNOWN = 100  # GiB of scratch for a job of which nobody knows what it needs
+LARGEST = 16_384  # GiB of a gp3 disk
+
+
+def client_token(token: str, offer: Offer) -> str:
+    """EC2's own guard: the same order is the same machine; that of another offer is another.
+
+    Of ``token`` the engine promises that it orders one offer after the other, the next when the one was refused.
+    """
+    market = "spot" if offer.spot else "on-demand"
+    return hashlib.sha256(f"{token} {offer.name} {offer.place or offer.region} {market}".encode()).hexdigest()[:32]
+
+
+def scratch(request: MachineRequest) -> tuple[bool, int]:
+    """Whether the machine's own disks are the scratch space, and the GiB of its rented disk."""
+    needed = request.disk_bytes * 11 // 10  # with something to spare
+    gibibytes = math.ceil(needed / 2**30) if needed else UNKNOWN
+    own = request.offer.local_disk_bytes
+    local = own > 0 and own >= needed
+    return local, SYSTEM if local else min(SYSTEM + gibibytes, LARGEST)
+
+
+def arguments(
+    request: MachineRequest, image: Image, *, subnet: str, security_group: str, profile: str, user_data: str
+) -> dict[str, Any]:
+    """The arguments of RunInstances.
+
+    Parameters
+    ----------
+    subnet
+        Of the offer's zone; empty leaves the zone to AWS.
+    profile
+        Name of the instance profile whose role opens the store; empty when the machine has a credential of its own.
+    user_data
+        As text.
+    """
+    offer = request.offer
+    mine = tags.of(request)
+    disk = {
+        "VolumeType": "gp3",
+        "VolumeSize": max(scratch(request)[1], image.gigabytes),
+        "Encrypted": True,
+        "DeleteOnTermination": True,
+    }
+    found: dict[str, Any] = {
+        "ClientToken": client_token(request.token, offer),
+        "ImageId": image.id,
+        "InstanceType": offer.name,
+        "MinCount": 1,
+        "MaxCount": 1,
+        "UserData": user_data,
+        "SecurityGroupIds": [security_group],
+        "BlockDeviceMappings": [{"DeviceName": image.root, "Ebs": disk}],
+        "InstanceInitiatedShutdownBehavior": "terminate",
+        "MetadataOptions": {"HttpTokens": "required", "HttpEndpoint": "enabled", "HttpPutResponseHopLimit": 1},
+        "TagSpecifications": [{"ResourceType": kind, "Tags": mine} for kind in ("instance", "volume")],
+    }
+    if subnet:
+        found["SubnetId"] = subnet
+    if profile:
+        found["IamInstanceProfile"] = {"Name": profile}
+    if offer.spot:
+        once = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
+        found["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": once}
+    return found
