@@ -59,5 +59,4 @@ if __name__ == "__main__":
         command.Watch = no_inotify  # type: ignore[assignment,misc]
     if settings["break"] == "agent":
         life._fetch = bug
-    wrong = settings["pace"].pop("wrong", 0.0)  # s by which this machine's clock is ahead
-    sys.exit(main.main(sys.argv[2:], Pace(**settings["pace"], clock=lambda: time.time() + wrong)))
+    sys.exit(main.main(sys.argv[2:], Pace(**settings["pace"])))

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from tests import wrong_clock
+
 from cryoburst.model.documents import (
     Batch,
     Exit,
@@ -85,15 +87,22 @@ class Stage:
         return spec
 
     def start(
-        self, verb: str = "run", token: str = "", broken: str = "", env: dict[str, str] | None = None, **pace: float
+        self,
+        verb: str = "run",
+        token: str = "",
+        broken: str = "",
+        env: dict[str, str] | None = None,
+        ahead: float = 0.0,
+        **pace: float,
     ) -> subprocess.Popen[bytes]:
-        """Start the agent or the guard."""
+        """Start the agent or the guard; ``ahead`` is by how many seconds its time of day is, and that of its job."""
         settings = {"pace": QUICK | pace, "fault": str(self.fault), "break": broken}
+        wrong = wrong_clock.environment(self.folder / "clock", ahead) if ahead else {}
         driver = str(Path(__file__).with_name("driver.py"))
         words = [verb, self.store.url, PREFIX, str(self.root), token or self.token]
         process = subprocess.Popen(
             [sys.executable, driver, json.dumps(settings), *words],
-            env=os.environ | (env or {}),
+            env=os.environ | (env or {}) | wrong,
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
         )

@@ -114,7 +114,7 @@ def machine(stage: Stage) -> Stage:
 
 def carry(stage: Stage, seconds: float = 30.0, token: str = "") -> "subprocess.Popen[bytes]":
     """Start the verb, as the boot program does."""
-    words = ["machine", stage.store.url, PREFIX, str(stage.root), stage.token, str(time.time() + seconds)]
+    words = ["machine", stage.store.url, PREFIX, str(stage.root), stage.token, str(seconds)]
     process = subprocess.Popen(
         [sys.executable, "-I", "-S", str(stage.root / "agent.pyz"), *words],
         env={"PATH": os.environ["PATH"], "CRYOBURST_MACHINE": token or stage.token},

@@ -14,13 +14,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cryoburst.packages.relion.script import TEMPLATE
+from tests import window
 
 PROGRAM = Path(sys.executable).with_name("cryoburst")
 FOLDER = "Class2D/job003/"
 STAR, STACK = "Extract/job002/particles.star", "Extract/job002/Movies/a.mrcs"
 REFINE = f"`which relion_refine` --o {FOLDER}run --i {STAR} --K 2 --pipeline_control {FOLDER}"
-JOB_STAR = "\n# version 30001\n\ndata_job\n\n_rlnJobType 8\n_rlnJobIsContinue 0\n"
 PARTICLES = f"""
 # version 30001
 
@@ -58,13 +57,9 @@ touch {folder}RELION_JOB_EXIT_SUCCESS
 MARKED = {".pipeline_has_changed", f"{FOLDER}run.err", f"{FOLDER}RELION_JOB_EXIT_FAILURE"}  # all that a refusal writes
 
 
-def script(command: str = REFINE, **changes: str) -> str:
+def script(command: str = REFINE, **changes: Any) -> str:
     """The submission script as RELION writes it."""
-    values = {"name": FOLDER, "mpinodes": "1", "threads": "1", "extra1": "", "extra2": "", "extra3": "1"}
-    text = TEMPLATE
-    for key, value in (values | changes | {"command": command}).items():
-        text = text.replace(f"XXX{key}XXX", value)
-    return text
+    return window.script(FOLDER, command, **changes)
 
 
 def mrc(path: Path, missing: int = 0) -> None:
@@ -90,10 +85,7 @@ class Home:
             "PATH": f"{self.programs}:/usr/bin:/bin",
             "TMPDIR": str(root),
         }
-        (self.project / FOLDER).mkdir(parents=True)
-        (self.project / "default_pipeline.star").write_text("\ndata_pipeline_general\n\n_rlnPipeLineJobCounter 4\n")
-        (self.project / FOLDER / "job.star").write_text(JOB_STAR)
-        self.write(script())
+        window.add(self.project, FOLDER, REFINE)
         mrc(self.project / STACK)
         (self.project / STAR).write_text(PARTICLES)
 

@@ -2,9 +2,12 @@
 
 import re
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+
+from cryoburst.packages.relion.preflight.memory import Refinement, refinement
 
 from .home import FOLDER, PARTICLES, REFINE, STACK, STAR, Home, script
 
@@ -32,7 +35,7 @@ def particles(home: Home, old: str, new: str) -> None:
 def command(home: Home, *more: str, program: str = "relion_refine", processes: int = 1, threads: int = 1) -> None:
     """Write the job's script with further options."""
     text = " ".join((REFINE.replace("relion_refine", program), *more))
-    home.write(script(text, mpinodes=str(processes), threads=str(threads)))
+    home.write(script(text, processes=processes, threads=threads))
 
 
 def test_a_good_job_has_neither_errors_nor_warnings(home: Home) -> None:
@@ -202,6 +205,18 @@ def test_a_warning_stops_the_job_until_it_is_forced(home: Home, spoil: object) -
     assert f"cryoburst: warning: {wanted}" in done.stderr
     events = [event["text"] for event in home.json("show", "1")["events"]]
     assert any(text.startswith(f"warning: {wanted}") for text in events)
+
+
+def test_a_job_that_may_fit_is_told_how_much_it_may_need(home: Home) -> None:
+    """Nobody knows before which resolution a classification reaches: what it may need is no reason to refuse it."""
+    has = home.json("plan", SCRIPT)["offer"]["memory_bytes"]
+    job = Refinement(box=8, size=8, dimensions=3, classes=2, particles=2, rotations=576, shifts=29)
+    padding = next(pad for pad in range(20, 1000) if refinement(replace(job, padding=pad)) > 1.1 * has)
+    command(home, "--denovo_3dref", "--iter", "2", "--pad", str(padding), "--healpix_order", "1")
+    plan = home.call("plan", SCRIPT)
+    assert plan.returncode == 0
+    numbers = r"at least about [\d.]+ GB of memory and may need up to [\d.]+ GB; the machine has [\d.]+ GB"
+    assert re.search(rf"^WARNING\s.*{numbers}", plan.stdout, re.MULTILINE), plan.stdout
 
 
 def test_the_setting_lets_warnings_pass_but_no_error(home: Home) -> None:

@@ -1,11 +1,14 @@
 """``cryoburst submit`` with what users do wrong: one sentence, exit code 2, nothing rented, the job folder unharmed."""
 
+import ast
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 
 import pytest
 
-from .home import FOLDER, REFINE, STAR, Home, script
+from .home import FOLDER, REFINE, STAR, Home, mrc, script
 
 PWNED = "touch ../pwned"
 
@@ -14,6 +17,33 @@ def test_the_job_is_fine_as_it_is(home: Home) -> None:
     assert home.succeeds() == ["--o", f"{FOLDER}run", "--i", STAR, "--K", "2", "--pipeline_control", FOLDER]
     assert [run["state"] for run in home.json("runs")] == ["SUCCEEDED"]
     home.no_machine()
+
+
+def test_a_submission_reads_each_list_and_each_stack_once(home: Home) -> None:
+    """RELION's window waits for it, and a job may have ten thousand stacks on a disk far away."""
+    rows = ""
+    for n in range(30):
+        mrc(home.project / f"Extract/job002/Movies/{n}.mrcs")
+        rows += "".join(f"00000{i}@Extract/job002/Movies/{n}.mrcs Movies/{n}.mrc 1\n" for i in (1, 2))
+    text = (home.project / STAR).read_text().rstrip("\n")
+    (home.project / STAR).write_text(f"{text}\n{rows}\n")
+    code = (
+        "import sys, collections\nopened = collections.Counter()\n"
+        "sys.addaudithook(lambda event, a: event == 'open' and opened.update([str(a[0]).rpartition('job002/')[2]]))\n"
+        f"from cryoburst.cli.main import main\nassert main(['submit', '{FOLDER}run_submit.script']) == 0\n"
+        "print({name: count for name, count in opened.items() if name.endswith(('.mrcs', 'particles.star'))})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=home.project,
+        env=home.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    names = [*(f"Movies/{n}.mrcs" for n in ("a", *range(30))), "particles.star"]
+    assert ast.literal_eval(done.stdout.splitlines()[-1]) == dict.fromkeys(names, 1)
 
 
 def test_a_refusal_is_told_to_relions_window_and_leaves_nothing(home: Home) -> None:

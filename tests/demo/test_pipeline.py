@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.demo.stage import Stage, content, differences, files
+from tests.bare import content, differences, files
+from tests.demo.stage import Stage
 from tests.demo.tiny import TINY
 
 from cryoburst.demo import pipelines

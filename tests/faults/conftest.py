@@ -1,10 +1,11 @@
-"""The stage on SQLite, and on both databases."""
+"""The stage, and a split run on it, on SQLite and on both databases."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from .split import Split
 from .stage import Stage
 
 
@@ -25,3 +26,15 @@ def shared(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Stage]:
     yield made
     made.reconciler.close()
     made.world.ledger.connection.close()
+
+
+@pytest.fixture
+def split(stage: Stage) -> Split:
+    """A split run on SQLite."""
+    return Split(stage)
+
+
+@pytest.fixture
+def split_on_both(shared: Stage) -> Split:
+    """A split run on each database."""
+    return Split(shared)

@@ -10,7 +10,7 @@ that is there, before it makes ``joined.bin`` of them all: such a job can be spl
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,9 +72,9 @@ class Script:
         """A script is run as it is."""
         return job, ""
 
-    def examine(self, job: Job, inputs: Sequence[Input]) -> Examined:
-        """Nothing is known of a script."""
-        return Examined()
+    def examine(self, job: Job) -> Examined:
+        """Nothing is known of a script but its inputs."""
+        return Examined(self.inputs(job))
 
     def resume(self, job: Job, made: frozenset[str]) -> Resume | None:
         """After the last step of which both files are whole."""

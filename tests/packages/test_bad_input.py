@@ -2,12 +2,13 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests import window
 
 from cryoburst.model.errors import BadInput
 from cryoburst.packages.relion import Relion
-from cryoburst.packages.relion.script import TEMPLATE
 
 FOLDER = "Class2D/job003/"
 REFINE = (
@@ -58,12 +59,8 @@ _rlnMicrographName #2
 """
 
 
-def script(command: str = REFINE, **changes: str) -> str:
-    values = {"name": FOLDER, "mpinodes": "1", "threads": "1", "extra1": "", "extra2": "", "extra3": "1"}
-    text = TEMPLATE
-    for key, value in (values | changes | {"command": command}).items():
-        text = text.replace(f"XXX{key}XXX", value)
-    return text
+def script(command: str = REFINE, **changes: Any) -> str:
+    return window.script(FOLDER, command, **changes)
 
 
 def mrc(path: Path, sections: int = 2, missing: int = 0) -> None:

@@ -3,30 +3,19 @@
 from pathlib import Path
 
 import pytest
+from tests import window
 
+from cryoburst.model.job import Job
 from cryoburst.packages.relion import Relion
-from cryoburst.packages.relion.script import TEMPLATE
 
-JOB_STAR = "\n# version 30001\n\ndata_job\n\n_rlnJobType {number}\n_rlnJobIsContinue 0\n"
+FOLDER = "Class3D/job001/"
 
 
-def job_of(root: Path, number: int, program: str, processes: int, threads: int) -> "tuple[Relion, Path, Path]":
-    """A job's script as RELION writes it."""
-    folder = root / "Class3D/job001"
-    folder.mkdir(parents=True)
-    (root / "default_pipeline.star").write_text("\ndata_pipeline_general\n\n_rlnPipeLineJobCounter 2\n")
-    (folder / "job.star").write_text(JOB_STAR.format(number=number))
-    text = TEMPLATE
-    values = {
-        "name": "Class3D/job001/",
-        "mpinodes": processes,
-        "threads": threads,
-        "command": f"`which {program}` --o Class3D/job001/run --i p.star --j {threads} --pool 8",
-    }
-    for key, value in values.items():
-        text = text.replace(f"XXX{key}XXX", str(value))
-    (folder / "run_submit.script").write_text(text)
-    return Relion(), Path("Class3D/job001/run_submit.script"), root
+def job_of(root: Path, number: int, program: str, processes: int, threads: int) -> Job:
+    """A job as RELION's window scripts it."""
+    command = f"`which {program}` --o {FOLDER}run --i p.star --j {threads} --pool 8"
+    script = window.add(root, FOLDER, command, processes, threads, number)
+    return Relion().read_job(script.relative_to(root), root)
 
 
 @pytest.mark.parametrize(
@@ -50,9 +39,8 @@ def job_of(root: Path, number: int, program: str, processes: int, threads: int) 
 def test_processes_and_threads(
     tmp_path: Path, number: int, program: str, typed: tuple[int, int], cores: int, fitted: tuple[int, int]
 ) -> None:
-    relion, script, cwd = job_of(tmp_path, number, program, *typed)
-    job = relion.read_job(script, cwd)
-    made, said = relion.fit(job, cores)
+    job = job_of(tmp_path, number, program, *typed)
+    made, said = Relion().fit(job, cores)
     assert (made.resources.processes, made.resources.threads) == fitted
     assert bool(said) == (fitted != typed)
     words = made.commands[0]
@@ -64,6 +52,5 @@ def test_processes_and_threads(
 
 
 def test_the_words(tmp_path: Path) -> None:
-    relion, script, cwd = job_of(tmp_path, 9, "relion_refine_mpi", 5, 4)
-    _, said = relion.fit(relion.read_job(script, cwd), 8)
+    _, said = Relion().fit(job_of(tmp_path, 9, "relion_refine_mpi", 5, 4), 8)
     assert said == "asked for 5 processes of 4 threads for 8 cores: it runs with 5 processes of 2 threads"

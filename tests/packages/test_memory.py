@@ -1,21 +1,17 @@
-"""Predicted against measured memory: what was measured once, as a table, and the real RELION here when it is asked for.
+"""Predicted against measured memory: what was measured once, as a table. test_took.py has the real RELION here.
 
 GPU memory is checked against RELION's documentation only: no GPU took part in these tests.
 """
 
-import os
-import struct
-import subprocess
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.packages.real import data
 
-from cryoburst.agent import processes
 from cryoburst.model.job import Job, Resources
-from cryoburst.packages.relion import Relion
-from cryoburst.packages.relion.preflight import demand, memory
+from cryoburst.packages.relion import closure
+from cryoburst.packages.relion.preflight import demand, described, memory
 from cryoburst.packages.relion.preflight.facts import Facts
 from cryoburst.packages.relion.preflight.memory import Movies, Polishing, Refinement
 
@@ -74,12 +70,12 @@ def test_what_was_measured(name: str) -> None:
     ("group", "count"), [("C1", 1), ("c4", 4), ("D2", 4), ("T", 12), ("O", 24), ("I1", 60), ("", 1)]
 )
 def test_operators(group: str, count: int) -> None:
-    assert demand.operators(group) == count
+    assert described.operators(group) == count
 
 
 @pytest.mark.parametrize(("range_", "step", "count"), [(3, 2, 9), (5, 2, 21), (5, 1, 81), (0, 1, 1), (3, 0, 1)])
 def test_shifts(range_: float, step: float, count: int) -> None:
-    assert demand.shifts(range_, step) == count
+    assert described.shifts(range_, step) == count
 
 
 @pytest.mark.parametrize(
@@ -99,179 +95,6 @@ def test_gpu_memory_as_relion_documents_it(
     gpus = len(words.partition("--gpu ")[2].split(" ")[0].split(":")) if "--gpu" in words else 0
     line = ("relion_refine", "--i", "particles.star", "--ref", "map.mrc", *words.split())
     job = Job("relion", "k", tmp_path, "Class3D/job001/", "", (line,), Resources(processes, gpus=gpus), version="3.1")
-    files = Relion().inputs(replace(job, commands=(("relion_refine", "--i", "particles.star", "--ref", "map.mrc"),)))
-    facts = Facts(job, line, {found.path: found for found in files})
+    files = closure.close(replace(job, commands=(("relion_refine", "--i", "particles.star", "--ref", "map.mrc"),)))
+    facts = Facts(job, line, files)
     assert demand.gpu_memory(facts) / 1e9 == pytest.approx(gigabytes, rel=0.01)
-
-
-OPTICS = """
-# version 30001
-
-data_optics
-
-loop_
-_rlnOpticsGroupName #1
-_rlnOpticsGroup #2
-_rlnVoltage #3
-_rlnSphericalAberration #4
-_rlnAmplitudeContrast #5
-_rlnImagePixelSize #6
-_rlnImageSize #7
-_rlnImageDimensionality #8
-opticsGroup1 1 300 2.7 0.1 3.0 {box} 2
-
-
-# version 30001
-
-data_particles
-
-loop_
-_rlnImageName #1
-_rlnMicrographName #2
-_rlnOpticsGroup #3
-_rlnDefocusU #4
-_rlnDefocusV #5
-_rlnDefocusAngle #6
-"""
-
-
-def head(x: int, y: int, z: int, mode: int = 2) -> bytes:
-    """The header of an MRC file of 3 Å/px."""
-    made = bytearray(1024)
-    struct.pack_into("<4i", made, 0, x, y, z, mode)
-    struct.pack_into("<3i", made, 28, x, y, z)
-    struct.pack_into("<6f", made, 40, 3.0 * x, 3.0 * y, 3.0 * z, 90, 90, 90)
-    struct.pack_into("<3i", made, 64, 1, 2, 3)
-    made[208:216] = b"MAP DA\0\0"
-    return bytes(made)
-
-
-def data(folder: Path, box: int, count: int) -> None:
-    """A map with signal at every resolution and projections of it; without a count, one with the right header only."""
-    import numpy as np
-
-    path = folder / "map.mrc"
-    if not count:
-        path.write_bytes(head(box, box, box))
-        with path.open("ab") as file:
-            file.truncate(1024 + 4 * box**3)
-        stack = folder / "proj.mrcs"
-        stack.write_bytes(head(box, box, 1))
-        with stack.open("ab") as file:
-            file.truncate(1024 + 4 * box**2)
-        names = ["000001@proj.mrcs"]
-    else:
-        axis = np.arange(box) - box // 2
-        inside = sum(part**2 for part in np.meshgrid(axis, axis, axis)) < (0.3 * box) ** 2
-        noise = np.random.default_rng(box).standard_normal((box, box, box)) * inside
-        path.write_bytes(head(box, box, box) + noise.astype("<f4").tobytes())
-        words = ["relion_project", "--i", "map.mrc", "--o", "proj", "--nr_uniform", str(count), "--angpix", "3"]
-        subprocess.run(words, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=120)
-        names = [f"{n + 1:06d}@proj.mrcs" for n in range(count)]
-    rows = "".join(f"{name} m{n % 4}.mrc 1 9000 9000 0\n" for n, name in enumerate(names))
-    (folder / "particles.star").write_text(OPTICS.format(box=box) + rows + "\n")
-
-
-def measured(folder: Path, line: str, processes_: int, threads: int) -> tuple[int, int]:
-    """(predicted, measured) bytes of a real job, which our own package reads and whose script runs as on a machine."""
-    from cryoburst.packages.relion.script import TEMPLATE
-
-    job_folder = folder / "Class3D/job001"
-    job_folder.mkdir(parents=True)
-    (folder / "default_pipeline.star").write_text("\ndata_pipeline_general\n\n_rlnPipeLineJobCounter 2\n")
-    (job_folder / "job.star").write_text("\n# version 30001\n\ndata_job\n\n_rlnJobType 9\n_rlnJobIsContinue 0\n")
-    text = TEMPLATE
-    values = {
-        "name": "Class3D/job001/",
-        "mpinodes": processes_,
-        "threads": threads,
-        "extra1": "",
-        "extra2": "",
-        "extra3": 1,
-    }
-    for key, value in (values | {"command": line}).items():
-        text = text.replace(f"XXX{key}XXX", str(value))
-    (job_folder / "run_submit.script").write_text(text)
-    job = Relion().read_job(Path("Class3D/job001/run_submit.script"), folder)
-    said = Relion().examine(job, Relion().inputs(job))
-    assert not [f for f in said.findings if f.level == "error"], said.findings
-    environment = {**os.environ, **Relion.environment}
-    peak = 0
-    with subprocess.Popen(
-        ["bash", "Class3D/job001/run_submit.script"],
-        cwd=folder,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    ) as running:
-        while running.poll() is None:
-            peak = max(peak, processes.peak_memory([running.pid, *processes.descendants(running.pid)]))
-            time.sleep(0.05)
-    assert running.returncode == 0
-    return said.most.memory, peak
-
-
-FLAGS = "--ctf --norm --scale --flatten_solvent --zero_mask --oversampling 1 --pool 3 --particle_diameter 60"
-IN = f"--o Class3D/job001/run --i particles.star {FLAGS} --pipeline_control Class3D/job001/"
-MAP = "--ref map.mrc --firstiter_cc --ini_high 6.1 --healpix_order 1 --offset_range 3 --offset_step 2 --sym C1"
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("box", "program", "words", "processes_", "threads"),
-    [
-        (72, "relion_refine", f"{MAP} --iter 1 --K 1 --pad 2 --j 1", 1, 1),
-        (88, "relion_refine", f"{MAP} --iter 1 --K 3 --pad 1 --j 2", 1, 2),
-        (104, "relion_refine", f"{MAP} --iter 1 --K 1 --pad 2 --skip_gridding --j 1 --preread_images", 1, 1),
-        (72, "relion_refine_mpi", f"{MAP} --iter 1 --K 2 --pad 2 --j 1", 3, 1),
-        (
-            56,
-            "relion_refine_mpi",
-            f"{MAP} --auto_refine --split_random_halves --auto_local_healpix_order 2 --pad 2 --j 1",
-            3,
-            1,
-        ),
-        (
-            160,
-            "relion_refine",
-            "--iter 2 --K 12 --psi_step 12 --offset_range 5 --offset_step 2 --strict_highres_exp 23 --pad 2 --j 2",
-            1,
-            2,
-        ),
-    ],
-)
-def test_refinements_of_the_real_relion(
-    tmp_path: Path, box: int, program: str, words: str, processes_: int, threads: int
-) -> None:
-    """Boxes that the formulas were never compared with while they were written.
-
-    Each run goes to the highest resolution that it may (--ini_high, --strict_highres_exp): the most is predicted.
-    """
-    data(tmp_path, box, 16 if box < 100 else 12)
-    said, peak = measured(tmp_path, f"`which {program}` {IN} {words}", processes_, threads)
-    assert BOUNDS[0] < said / peak < BOUNDS[1], (said, peak)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    ("x", "y", "frames", "words"), [(1280, 960, 9, "--bin_factor 1"), (1600, 1600, 7, "--bin_factor 2")]
-)
-def test_motion_correction_of_the_real_relion(tmp_path: Path, x: int, y: int, frames: int, words: str) -> None:
-    import numpy as np
-
-    counts = np.random.default_rng(0).poisson(1.0, (frames, y, x)).astype("i1")
-    (tmp_path / "m0.mrcs").write_bytes(head(x, y, frames, mode=0) + counts.tobytes())
-    (tmp_path / "gain.mrc").write_bytes(head(x, y, 1) + np.ones((y, x), "<f4").tobytes())
-    table = (
-        OPTICS.partition("_rlnImagePixelSize")[0]
-        + "_rlnMicrographOriginalPixelSize #6\nopticsGroup1 1 300 2.7 0.1 3.0\n"
-    )
-    rows = "\n\ndata_movies\n\nloop_\n_rlnMicrographMovieName #1\n_rlnOpticsGroup #2\nm0.mrcs 1\n\n"
-    (tmp_path / "movies.star").write_text(table + rows)
-    line = (
-        f"`which relion_run_motioncorr` --i movies.star --o Class3D/job001/ --use_own --j 2 {words} --bfactor 150 "
-        "--dose_per_frame 3 --patch_x 3 --patch_y 3 --gainref gain.mrc --dose_weighting "
-        "--pipeline_control Class3D/job001/"
-    )
-    said, peak = measured(tmp_path, line, 1, 2)
-    assert BOUNDS[0] < said / peak < BOUNDS[1], (said, peak)

@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests import window
 
 from cryoburst.model.errors import NeedHere
 from cryoburst.model.job import Job, Resume
 from cryoburst.model.stub import Stub
 from cryoburst.packages.relion import Relion
-from cryoburst.packages.relion.script import TEMPLATE
 
 FOLDER = "Refine3D/job005/"
 ROOT = f"{FOLDER}run"
@@ -43,16 +43,8 @@ def table(*pairs: tuple[str, str]) -> str:
 
 def job_in(root: Path, folder: str, number: int, command: str, processes: int = 1) -> Job:
     """A job as RELION's window scripts it."""
-    home = root / folder
-    home.mkdir(parents=True, exist_ok=True)
-    (root / "default_pipeline.star").touch()
-    (home / "job.star").write_text(f"data_job\n\n_rlnJobType {number}\n_rlnJobIsContinue 0\n")
-    text = TEMPLATE
-    filled = {"name": folder, "mpinodes": str(processes), "threads": "1", "command": command}
-    for word, value in (filled | {"extra1": "", "extra2": "", "extra3": "1"}).items():
-        text = text.replace(f"XXX{word}XXX", value)
-    (home / "run_submit.script").write_text(text)
-    return Relion().read_job(Path(folder) / "run_submit.script", root)
+    script = window.add(root, folder, command, processes, number=number)
+    return Relion().read_job(script.relative_to(root), root)
 
 
 def iteration(root: Path, number: int, out: str = ROOT, bodies: str = "None", written: str = "") -> None:
@@ -281,6 +273,75 @@ def test_a_job_that_was_continued_counts_on_all_that_is_there(tmp_path: Path) ->
     assert found is not None
     assert found.done == 2
     assert before | mine <= {i.path for i in Relion().inputs(found.job)}
+
+
+TRACKS = ("_tracks.star", "_tracks.eps", "_FCC_cc.mrc", "_FCC_w0.mrc", "_FCC_w1.mrc")
+SHINY = ("_shiny.mrcs", "_shiny.star")
+TILT = ("_xyAcc_optics-group_{}_real.mrc", "_xyAcc_optics-group_{}_imag.mrc", "_wAcc_optics-group_{}.mrc")
+
+
+def particles(root: Path, folder: str, command: str) -> Job:
+    """A job on the particles of four micrographs."""
+    rows = "".join(f"MotionCorr/job002/Movies/m{n}.mrc\n" for n in range(4))
+    (root / "p.star").write_text(f"data_particles\n\nloop_\n_rlnMicrographName #1\n{rows}")
+    return job_in(root, folder, window.NUMBERS[folder.split("/")[0]], f"{command} --i p.star --o {folder}")
+
+
+def left(folder: str, ends: dict[int, tuple[str, ...]]) -> frozenset[str]:
+    """The outputs of micrographs, by their numbers."""
+    return frozenset(f"{folder}Movies/m{number}{end}" for number, each in ends.items() for end in each)
+
+
+@pytest.mark.parametrize(
+    ("tracks", "shiny", "steps"),
+    [
+        ((), (), 0),
+        ((0,), (), 0),
+        ((0, 1), (), 1),
+        ((0, 1, 2, 3), (), 4),
+        ((0, 1, 2, 3), (0,), 4),
+        ((0, 1, 2, 3), (0, 1, 2), 6),
+        ((0, 1, 2, 3), (0, 1, 2, 3), 7),
+        ((0, 2, 3), (), 2),  # a file of the second was not sent
+        ((0, 2, 3), (0, 1, 2, 3), 3),  # and no image counts whose track is not known
+    ],
+)
+def test_polish_goes_on_in_its_first_round_or_its_second(
+    tmp_path: Path, tracks: tuple[int, ...], shiny: tuple[int, ...], steps: int
+) -> None:
+    folder = "Polish/job007/"
+    job = particles(tmp_path, folder, "`which relion_motion_refine` --combine_frames")
+    there = left(folder, dict.fromkeys(tracks, TRACKS)) | left(folder, dict.fromkeys(shiny, SHINY))
+    found = resume(job, there | {f"{folder}bfactors.star"})
+    assert (found.done if found else 0) == steps
+    if found is not None:
+        assert found.sentence == f"with what is missing: {steps} of 8 steps are done"
+
+
+@pytest.mark.parametrize(
+    ("ends", "done"),
+    [
+        ({0: ("_defocus_fit.star", "_ctf-refine_fit.eps", *TILT)}, 1),
+        ({0: ("_defocus_fit.star", "_ctf-refine_fit.eps")}, 0),
+        ({0: ("_defocus_fit.star", *TILT)}, 0),
+        ({0: ("_defocus_fit.star", "_ctf-refine_fit.eps", *TILT[:2])}, 0),
+    ],
+)
+def test_ctfrefine_has_done_a_micrograph_when_every_fit_has_left_its_files(
+    tmp_path: Path, ends: dict[int, tuple[str, ...]], done: int
+) -> None:
+    folder = "CtfRefine/job006/"
+    job = particles(tmp_path, folder, "`which relion_ctf_refine` --fit_defocus --fit_beamtilt")
+    found = resume(job, frozenset(path.format(1) for path in left(folder, ends)))
+    assert (found.done if found else 0) == done
+
+
+def test_micrographs_of_several_optics_groups_leave_the_same_kinds_of_files(tmp_path: Path) -> None:
+    folder = "CtfRefine/job006/"
+    job = particles(tmp_path, folder, "`which relion_ctf_refine` --fit_beamtilt")
+    found = resume(job, frozenset(path.format(int("m2" in path) + 1) for path in left(folder, {0: TILT, 2: TILT})))
+    assert found is not None
+    assert found.done == 2
 
 
 @pytest.mark.parametrize(("kind", "program"), [("MaskCreate", "relion_mask_create"), ("External", "relion_refine")])

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from tests.wrong_clock import WRONG, environment
 
 from cryoburst.model.errors import BadInput, ProviderUnavailable
 from cryoburst.model.plugins import MachineRequest
@@ -144,6 +145,17 @@ def test_a_machine_powers_itself_off(yard: Yard) -> None:
     wait_for(lambda: yard.running())
     wait_for(lambda: dead(yard))
     assert not yard.has("exit.json")
+
+
+@pytest.mark.parametrize("ahead", WRONG)
+def test_a_machine_whose_clock_is_wrong_powers_itself_off_in_time(
+    yard: Yard, monkeypatch: pytest.MonkeyPatch, ahead: float
+) -> None:
+    for name, value in environment(yard.folder / "clock", ahead).items():
+        monkeypatch.setenv(name, value)
+    yard.provider.create(yard.order("trap '' TERM; setsid sleep 60 & sleep 60; sleep 60", power_off=4.0))
+    wait_for(lambda: yard.running())
+    wait_for(lambda: dead(yard))
 
 
 def test_delete_ends_every_process_and_the_folder(yard: Yard) -> None:

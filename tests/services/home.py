@@ -184,6 +184,26 @@ cat {folder}/out/* > {folder}/joined.bin
                     os.kill(pid, number)
         return bool(pids)
 
+    def cut_when(self, holds: Callable[[], object], pause: float = 0.0) -> bool:
+        """Cut the power so many seconds after something holds and a machine runs; False when the run had ended."""
+        end, look = time.monotonic() + 3 * PATIENCE, 0.0
+        while time.monotonic() < end:
+            if holds() and self.tokens():
+                time.sleep(pause)
+                if self.cut_power():
+                    return True
+            if time.monotonic() > look:  # which starts a watcher that was killed
+                if self.runs()[0]["state"] in ("SUCCEEDED", "FAILED", "STOPPED"):
+                    return False
+                look = time.monotonic() + 1.0
+            time.sleep(0.01)
+        raise AssertionError(f"it never came to that: {self.log()}")
+
+    def goes_on(self) -> list[str]:
+        """Where attempts of run 1 went on, in its own words."""
+        shown = json.loads(self.call("show", "1", "--json").stdout)
+        return [event["text"] for event in shown["events"] if "goes on" in event["text"]]
+
     def drop_database(self) -> None:
         """Delete the database with its journals."""
         for tail in ("", "-wal", "-shm"):

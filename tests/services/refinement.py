@@ -2,41 +2,19 @@
 
 import re
 import subprocess
-from pathlib import Path
+import sys
 
 import numpy as np
+from numpy.typing import NDArray
+from tests import bare, window
 
-from cryoburst.packages.relion.setup import write_template
+from cryoburst.demo import bodies, facts
+from cryoburst.simulate.dataset import write_mrc
 
 from .home import Home
 
-PIPELINE = "\n# version 30001\n\ndata_pipeline_general\n\n_rlnPipeLineJobCounter                       2\n \n"
-JOB_STAR = "\ndata_job\n\n_rlnJobType                             %d\n_rlnJobIsContinue                       0\n"
-NUMBERS = {"Class2D": 8, "Class3D": 9, "Refine3D": 10, "InitialModel": 18, "MultiBody": 19}
 BOX, PIXEL, VIEWS = 24, 4.0, 60
 BLOBS = ((0, 0, 0, 2.1, 1), (4.2, 1.4, -2.1, 1.4, 1), (-3.5, 3.5, 2.8, 1.8, 1.2), (1.4, -4.2, 3.5, 1.4, 0.8))
-OPTICS = f"""
-# version 30001
-
-data_optics
-
-loop_
-_rlnOpticsGroup #1
-_rlnOpticsGroupName #2
-_rlnSphericalAberration #3
-_rlnVoltage #4
-_rlnImagePixelSize #5
-_rlnImageSize #6
-_rlnImageDimensionality #7
-1 one 2.7 300 {PIXEL} {BOX} 2
-
-# version 30001
-
-data_particles
-
-loop_
-"""
-ANGLES = "_rlnAngleRot #1\n_rlnAngleTilt #2\n_rlnAnglePsi #3\n_rlnOpticsGroup #4\n"
 COMMON = (
     "--i particles.star --particle_diameter 90 --pad 1 --pool 4 --dont_combine_weights_via_disc --norm --scale "
     "--zero_mask --flatten_solvent --healpix_order 1 --offset_range 2 --offset_step 2 --oversampling 1 --sym C1 "
@@ -52,54 +30,72 @@ COMMANDS = {
         "--healpix_order 1", "--healpix_order 0"
     ),
 }
+LOCAL = (
+    "--oversampling 1 --healpix_order 2 --auto_local_healpix_order 2 --offset_range 2 --offset_step 1.5 "
+    "--dont_combine_weights_via_disc --pool 4 --pad 1 --j 1 --random_seed 1"
+)
+ANALYSE = (
+    "`which relion_flex_analyse` --PCA_orient --model {made}/run_model.star --data {made}/run_data.star "
+    "--bodies {masks}bodies.star --o {made}/analyse --do_maps --k 2  --pipeline_control {made}/\n"
+)
 STEP = re.compile(r"(?:Expectation|Stochastic Gradient Descent) iteration\s+(\d+)")
 LOGS = ("run.out", "run.err", "run_submit.script", "job.star")
 
 
 def project(home: Home) -> None:
     """A project with particles.star, its stack, and map.mrc, which they are views of."""
-    import mrcfile
-
     rng = np.random.default_rng(1)
     grid = np.mgrid[-BOX // 2 : BOX // 2, -BOX // 2 : BOX // 2, -BOX // 2 : BOX // 2]
     volume = sum(w * np.exp(-sum((g - c) ** 2 for g, c in zip(grid, at, strict=True)) / s**2) for *at, s, w in BLOBS)
-    with mrcfile.new(home.project / "map.mrc", data=np.asarray(volume, np.float32)) as file:
-        file.voxel_size = PIXEL
+    write_mrc(home.project / "map.mrc", np.asarray(volume, np.float32), PIXEL)
     views = zip(rng.uniform(0, 360, VIEWS), np.degrees(np.arccos(rng.uniform(-1, 1, VIEWS))), strict=True)
-    rows = "".join(f"{rot:.3f} {tilt:.3f} {rng.uniform(0, 360):.3f} 1\n" for rot, tilt in views)
-    (home.project / "angles.star").write_text(OPTICS + ANGLES + rows)
+    rows = [(float(rot), float(tilt), float(rng.uniform(0, 360)), 1) for rot, tilt in views]
+    angles = home.project / "angles.star"
+    window.particles(angles, "AngleRot AngleTilt AnglePsi OpticsGroup", rows, BOX, PIXEL)
     words = "--i map.mrc --ang angles.star --o particles --angpix 4 --add_noise --white_noise 0.2 --random_seed 1"
     subprocess.run(["relion_project", *words.split()], cwd=home.project, check=True, capture_output=True, timeout=60)
-    rows = "".join(f"{k + 1:06d}@particles.mrcs 1\n" for k in range(VIEWS))
-    (home.project / "particles.star").write_text(OPTICS + "_rlnImageName #1\n_rlnOpticsGroup #2\n" + rows)
-    (home.project / "default_pipeline.star").write_text(PIPELINE)
+    rows = [(f"{k + 1:06d}@particles.mrcs", 1) for k in range(VIEWS)]
+    window.particles(home.project / "particles.star", "ImageName OpticsGroup", rows, BOX, PIXEL)
 
 
 def job(home: Home, kind: str, command: str = "", number: int = 1, processes: int = 1) -> str:
     """A job folder with the script that RELION's window would write into it; its name, without a slash."""
     folder = f"{kind}/job{number:03d}"
-    (home.project / folder).mkdir(parents=True)
-    (home.project / folder / "job.star").write_text(JOB_STAR % NUMBERS[kind])
-    write_script(home, folder, f"--o {folder}/run {command or COMMANDS[kind]}", processes)
+    write(home, folder, f"--o {folder}/run {command or COMMANDS[kind]}", processes)
     return folder
 
 
-def write_script(home: Home, folder: str, words: str, processes: int = 1) -> None:
-    """The submission script of a refinement."""
-    write_template(home.root / "template.sh")
-    text = (home.root / "template.sh").read_text()
+def write(home: Home, folder: str, words: str, processes: int = 1) -> None:
+    """The submission script of a refinement, and its folder."""
     program = "relion_refine_mpi" if processes > 1 else "relion_refine"
-    filled = {
-        "name": f"{folder}/",
-        "mpinodes": str(processes),
-        "threads": "1",
-        "command": f"`which {program}` {words}  --pipeline_control {folder}/",
-    }
-    for word, value in filled.items():
-        text = text.replace(f"XXX{word}XXX", value)
-    for number in (1, 2, 3):
-        text = text.replace(f"XXXextra{number}XXX", "1" if number == 3 else "")
-    (home.project / folder / "run_submit.script").write_text(text)
+    window.add(home.project, f"{folder}/", f"`which {program}` {words}  --pipeline_control {folder}/", processes)
+
+
+def multibody(home: Home) -> str:
+    """A MultiBody job, and what it goes on from: a Refine3D that is done, and masks of two bodies; its folder."""
+    refined = job(home, "Refine3D", processes=3)
+    call(home, ["bash", f"{refined}/run_submit.script"])
+    made, masks = "MultiBody/job003", "External/job002/"
+    (home.project / masks).mkdir(parents=True)
+    write_mrc(home.project / "mask.mrc", sphere(BOX), PIXEL)
+    call(home, [sys.executable, bodies.__file__, "--o", masks, "--in_mask", "mask.mrc"])
+    start = facts.last_of(home.project, refined, "optimiser").relative_to(home.project)
+    words = f"--continue {start} --o {made}/run --multibody_masks {masks}bodies.star --solvent_correct_fsc {LOCAL}"
+    write(home, made, words, processes=3)
+    with (home.project / made / "run_submit.script").open("a") as script:
+        script.write(ANALYSE.format(made=made, masks=masks))
+    return made
+
+
+def call(home: Home, words: list[str]) -> None:
+    """Run a program in the project, as on a computer without us."""
+    subprocess.run(words, cwd=home.project, env=mpi(home), check=True, capture_output=True, timeout=300)
+
+
+def sphere(size: int) -> NDArray[np.float32]:
+    """A soft mask of a cube's inner two thirds."""
+    z, y, x = np.mgrid[:size, :size, :size] - size // 2
+    return np.clip(size / 3 - np.sqrt(x**2 + y**2 + z**2), 0, 1).astype(np.float32)
 
 
 def names(home: Home, folder: str) -> set[str]:
@@ -120,14 +116,9 @@ def newest(home: Home, folder: str) -> int:
 
 
 def alone(home: Home, folder: str) -> set[str]:
-    """The names that the same command leaves when nothing disturbs it, in a copy of the project."""
-    copy = home.root / "alone"
-    (copy / folder).mkdir(parents=True)
-    for name in ("particles.star", "particles.mrcs", "map.mrc"):
-        (copy / name).symlink_to(home.project / name)
-    script = Path(home.project / folder / "run_submit.script").read_text()
-    subprocess.run(["bash", "-c", script], cwd=copy, check=True, capture_output=True, timeout=300, env=mpi(home))
-    return {p.relative_to(copy / folder).as_posix() for p in (copy / folder).rglob("*")}
+    """The names that the same script leaves when nothing disturbs it, in a copy of the project."""
+    made = bare.run(home.project, folder, home.root / "alone", mpi(home))
+    return {p.relative_to(made).as_posix() for p in made.rglob("*")} - set(LOGS)
 
 
 def mpi(home: Home) -> dict[str, str]:

@@ -6,12 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
-
-from cryoburst.packages.relion.setup import write_template
+from tests import bare, window
 
 from . import refinement
 from .home import PATIENCE, Home
-from .test_go_on import cut_after, events
+from .test_go_on import cut_after
 
 pytestmark = pytest.mark.slow
 SIMULATE = """
@@ -32,7 +31,7 @@ def continue_(home: Home, folder: str, after: int) -> None:
     """What RELION's window does on Continue: another --o, and the optimiser to go on from."""
     words = refinement.COMMANDS["Class3D"].replace("--iter 6", "--iter 5")
     start = f"--continue {folder}/run_it{after:03d}_optimiser.star --o {folder}/run_ct{after}"
-    refinement.write_script(home, folder, f"{start} {words}")
+    refinement.write(home, folder, f"{start} {words}")
 
 
 @pytest.mark.parametrize("leave", [(), ("--leave", "*")])
@@ -87,7 +86,7 @@ def test_initialmodel_whose_machines_die(home: Home) -> None:
     losses = sum(cut_after(home, folder, iteration, random.Random(5)) for iteration in (2, 4))
     run = home.ended()
     assert (run["state"], run["attempt"]) == ("SUCCEEDED", losses + 1), home.log()
-    assert len(events(home)) == losses >= 1
+    assert len(home.goes_on()) == losses >= 1
     assert refinement.names(home, folder) == refinement.alone(home, folder)
 
 
@@ -97,29 +96,17 @@ def motioncorr(home: Home) -> None:
         [sys.executable, "-c", SIMULATE, str(home.root / "data")], check=True, capture_output=True, timeout=300
     )
     (home.project / "Movies").symlink_to(home.root / "data/Movies")
-    (home.project / "default_pipeline.star").write_text(refinement.PIPELINE)
     words = "--do_movies --optics_group_name one --angpix 3 --kV 300 --Cs 2.7 --Q0 0.1 --beamtilt_x 0 --beamtilt_y 0"
     words = [*words.split(), "--i", "Movies/*.mrcs", "--odir", "./", "--ofile", "movies.star"]
     subprocess.run(["relion_import", *words], cwd=home.project, check=True, capture_output=True, timeout=60)
-    folder = home.project / MOTION
-    folder.mkdir(parents=True)
-    (folder / "job.star").write_text(refinement.JOB_STAR % 1)
-    write_template(home.root / "template.sh")
-    text = (home.root / "template.sh").read_text()
-    filled = {"name": f"{MOTION}/", "mpinodes": "1", "threads": "1", "command": COMMAND}
-    for word, value in (filled | {"extra1": "", "extra2": "", "extra3": "1"}).items():
-        text = text.replace(f"XXX{word}XXX", value)
-    (folder / "run_submit.script").write_text(text)
+    window.add(home.project, f"{MOTION}/", COMMAND)
 
 
 def test_motioncorr_whose_machine_dies_does_no_movie_twice_that_was_whole(home: Home) -> None:
     motioncorr(home)
     assert home.call("submit", f"{MOTION}/run_submit.script").returncode == 0
     movies = home.project / MOTION / "Movies"
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and len(list(movies.glob("*_shifts.eps"))) < 2:
-        time.sleep(0.01)
-    assert home.cut_power()
+    assert home.cut_when(lambda: len(list(movies.glob("*_shifts.eps"))) >= 2)
     home.until(lambda run: run["attempt"] == 2)
     whole = whole_movies(movies)
     before = {path: path.stat().st_mtime_ns for stem in whole for path in movies.glob(f"{stem}*")}
@@ -128,16 +115,10 @@ def test_motioncorr_whose_machine_dies_does_no_movie_twice_that_was_whole(home: 
     assert len(whole) >= 1
     assert len(whole_movies(movies)) == 6
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    (said,) = events(home)
+    (said,) = home.goes_on()
     assert f"{len(whole)} are done" in said or "one micrograph is done" in said
-    alone(home)
-    for path in (home.root / "alone" / MOTION).rglob("*"):
-        mine = home.project / MOTION / path.relative_to(home.root / "alone" / MOTION)
-        assert mine.exists(), mine
-        if path.suffix == ".star":
-            assert mine.read_bytes() == path.read_bytes(), mine
-        if path.suffix == ".mrc":
-            assert mine.read_bytes()[1024:] == path.read_bytes()[1024:], mine
+    alone = bare.run(home.project, MOTION, home.root / "alone", refinement.mpi(home))
+    assert list(bare.differences(home.project / MOTION, alone)) == []
 
 
 def whole_movies(folder: Path) -> list[str]:
@@ -145,16 +126,4 @@ def whole_movies(folder: Path) -> list[str]:
     ends = (".mrc", ".star", "_PS.mrc", "_shifts.eps", ".log")
     return sorted(
         path.stem for path in folder.glob("*.star") if all((folder / f"{path.stem}{end}").exists() for end in ends)
-    )
-
-
-def alone(home: Home) -> None:
-    """The same command on one computer, undisturbed."""
-    copy = home.root / "alone"
-    (copy / MOTION).mkdir(parents=True)
-    (copy / "Movies").symlink_to(home.root / "data/Movies")
-    (copy / "movies.star").symlink_to(home.project / "movies.star")
-    script = (home.project / MOTION / "run_submit.script").read_text()
-    subprocess.run(
-        ["bash", "-c", script], cwd=copy, check=True, capture_output=True, timeout=120, env=refinement.mpi(home)
     )

@@ -2,42 +2,22 @@
 
 import random
 import re
-import time
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 import pytest
 
 from . import refinement
-from .home import PATIENCE, Home
+from .home import Home
 from .test_disks import Disk, use_store
 
 pytestmark = pytest.mark.slow
 SUCCESS = "RELION_JOB_EXIT_SUCCESS"
-NUMBER = re.compile(r"_it\d{3}_")
+NUMBER = re.compile(r"_it(\d{3})_")
 
 
 def cut_after(home: Home, folder: str, iteration: int, rng: random.Random) -> bool:
     """Cut the power of the machine at a random time after an iteration is home; False when the run ended before."""
-    end, look = time.monotonic() + 3 * PATIENCE, 0.0
-    while time.monotonic() < end:
-        if refinement.newest(home, folder) >= iteration and home.tokens():
-            time.sleep(rng.uniform(0, 0.4))
-            if home.cut_power():
-                return True
-        if time.monotonic() > look:
-            if home.runs()[0]["state"] in ("SUCCEEDED", "FAILED", "STOPPED"):
-                return False
-            look = time.monotonic() + 1.0
-        time.sleep(0.02)
-    raise AssertionError(f"no iteration {iteration}: {home.log()}")
-
-
-def events(home: Home) -> list[str]:
-    """The places from which attempts went on."""
-    import json
-
-    shown = json.loads(home.call("show", "1", "--json").stdout)
-    return [event["text"] for event in shown["events"] if "goes on" in event["text"]]
+    return home.cut_when(lambda: refinement.newest(home, folder) >= iteration, rng.uniform(0, 0.4))
 
 
 def assert_at_most_one_again(home: Home, folder: str) -> None:
@@ -61,7 +41,7 @@ def test_class3d_whose_machines_die(home: Home, seed: int) -> None:
     assert run["state"] == "SUCCEEDED", home.log()
     assert cuts - 1 <= losses <= cuts
     assert losses >= 2
-    assert len(events(home)) == losses
+    assert len(home.goes_on()) == losses
     assert_at_most_one_again(home, folder)
     assert refinement.names(home, folder) == refinement.alone(home, folder)
     assert run["files_out"] == len(refinement.names(home, folder))  # each once
@@ -70,6 +50,28 @@ def test_class3d_whose_machines_die(home: Home, seed: int) -> None:
     assert home.call("fetch", "1").returncode == 0  # also what an earlier attempt made
     assert {p.name: p.stat().st_mtime_ns for p in (home.project / folder).glob("run_it*")} == before
     home.assert_clean(losses + 1)
+
+
+def assert_went_on(home: Home, there: list[int]) -> None:
+    """Each attempt but the first went on after the iteration that was home when its machine died, or the one before.
+
+    It can be told where the iterations are shorter than the log's way home, which misses the end of what was said.
+    """
+    after = [int(re.findall(r"after iteration (\d+)", text)[0]) for text in home.goes_on()]
+    assert all(went_on >= newest - 1 for went_on, newest in zip(after, there, strict=True)), (there, after)
+    assert after == sorted(set(after))
+
+
+def kinds(names: set[str]) -> list[set[str]]:
+    """The kinds of files of the job, then those of its iterations, where alike ones that follow each other count once.
+
+    When it converges is RELION's own to say, and it says it anew after each start.
+    """
+    found: dict[int, set[str]] = {-1: set()}
+    for name in names:
+        number = NUMBER.search(name)
+        found.setdefault(int(number[1]) if number else -1, set()).add(NUMBER.sub("_itN_", name))
+    return [each for each, _ in groupby(found[number] for number in sorted(found))]
 
 
 def test_refine3d_of_three_processes_whose_machines_die(home: Home) -> None:
@@ -82,17 +84,31 @@ def test_refine3d_of_three_processes_whose_machines_die(home: Home) -> None:
     run = home.until(lambda run: run["state"] in ("SUCCEEDED", "FAILED"))
     assert (run["state"], run["attempt"]) == ("SUCCEEDED", losses + 1), home.log()
     assert losses == 2
-    assert len(events(home)) == losses
+    assert len(home.goes_on()) == losses
     assert_at_most_one_again(home, folder)
-    found = refinement.names(home, folder)
-    # When it converges is RELION's own to say, and it says it anew after each start.
-    kinds = {NUMBER.sub("_itN_", name) for name in found}
-    assert kinds == {NUMBER.sub("_itN_", name) for name in refinement.alone(home, folder)}
-    per_iteration = {name: len([n for n in found if NUMBER.sub("_itN_", n) == name]) for name in kinds}
-    assert len({count for name, count in per_iteration.items() if "_itN_" in name}) == 1, per_iteration
+    assert kinds(refinement.names(home, folder)) == kinds(refinement.alone(home, folder))
     assert (home.project / folder / "run_class001.mrc").is_symlink()
     assert home.call("fetch", "1").returncode == 0
     assert not [p for p in (home.project / folder).iterdir() if p.is_symlink()]
+    home.assert_clean(losses + 1)
+
+
+def test_multibody_of_three_processes_whose_machines_die(home: Home) -> None:
+    rng = random.Random(4)
+    refinement.project(home)
+    folder = refinement.multibody(home)
+    done = home.call("submit", f"{folder}/run_submit.script")
+    assert done.returncode == 0, done.stderr
+    there: list[int] = []
+    for iteration in (1, 2):
+        assert cut_after(home, folder, iteration, rng)
+        there.append(refinement.newest(home, folder))
+    run = home.ended()
+    losses = len(there)
+    assert (run["state"], run["attempt"]) == ("SUCCEEDED", losses + 1), home.log()
+    assert_went_on(home, there)
+    assert kinds(refinement.names(home, folder)) == kinds(refinement.alone(home, folder))
+    assert run["files_out"] == len(refinement.names(home, folder))
     home.assert_clean(losses + 1)
 
 
@@ -112,7 +128,6 @@ def test_refine3d_whose_store_fills_up_waits_says_so_and_goes_on(home: Home, dis
     run = home.until(lambda run: (run["state"] == "RUNNING" and not run["reason"]) or run["state"] == "SUCCEEDED")
     run = home.until(lambda run: run["state"] in ("SUCCEEDED", "FAILED"))
     assert (run["state"], run["attempt"]) == ("SUCCEEDED", 1), home.log()  # the machine waited
-    kinds = {NUMBER.sub("_itN_", name) for name in refinement.names(home, folder)}
-    assert kinds == {NUMBER.sub("_itN_", name) for name in refinement.alone(home, folder)}
+    assert kinds(refinement.names(home, folder)) == kinds(refinement.alone(home, folder))
     assert_at_most_one_again(home, folder)
     home.assert_clean(1)

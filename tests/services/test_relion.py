@@ -8,40 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests import window
 
 from cryoburst.agent import processes
-from cryoburst.packages.relion.setup import write_template
 
 from .home import Home
 
 pytestmark = pytest.mark.slow
 JOB = "Class2D/job001"
 SUCCESS, FAILURE, ABORTED = (f"RELION_JOB_EXIT_{name}" for name in ("SUCCESS", "FAILURE", "ABORTED"))
-PIPELINE = "\n# version 30001\n\ndata_pipeline_general\n\n_rlnPipeLineJobCounter                       2\n \n"
-JOB_STAR = "\ndata_job\n\n_rlnJobType                             8\n_rlnJobIsContinue                       0\n"
-OPTICS = """
-# version 30001
-
-data_optics
-
-loop_
-_rlnOpticsGroup #1
-_rlnOpticsGroupName #2
-_rlnSphericalAberration #3
-_rlnVoltage #4
-_rlnImagePixelSize #5
-_rlnImageSize #6
-_rlnImageDimensionality #7
-1 one 2.7 300 4.0 32 2
-
-# version 30001
-
-data_particles
-
-loop_
-_rlnImageName #1
-_rlnOpticsGroup #2
-"""
 
 
 def project(home: Home, iterations: int) -> None:
@@ -54,25 +29,15 @@ def project(home: Home, iterations: int) -> None:
     images = np.stack([np.rot90(blob, k % 4) for k in range(60)]) + rng.normal(0, 0.5, (60, 32, 32))
     with mrcfile.new(home.project / "particles.mrcs", data=images.astype(np.float32)) as file:
         file.voxel_size = 4.0
-    rows = "".join(f"{k + 1:06d}@particles.mrcs 1\n" for k in range(60))
-    (home.project / "particles.star").write_text(OPTICS + rows)
-    (home.project / "default_pipeline.star").write_text(PIPELINE)
-    folder = home.project / JOB
-    folder.mkdir(parents=True)
-    (folder / "job.star").write_text(JOB_STAR)
+    rows = [(f"{k + 1:06d}@particles.mrcs", 1) for k in range(60)]
+    window.particles(home.project / "particles.star", "ImageName OpticsGroup", rows, 32, 4.0)
     command = (
         f"`which relion_refine` --o {JOB}/run --i particles.star --K 2 --iter {iterations} --particle_diameter 100 "
         "--tau2_fudge 2 --psi_step 24 --offset_range 2 --offset_step 2 --oversampling 1 --norm --scale --zero_mask "
         f"--dont_combine_weights_via_disc --pool 3 --pad 2 --flatten_solvent --j 1 --random_seed 1 "
         f"--pipeline_control {JOB}/"
     )
-    write_template(home.root / "template.sh")
-    text = (home.root / "template.sh").read_text()
-    for word, value in (("name", f"{JOB}/"), ("mpinodes", "1"), ("threads", "1"), ("command", command)):
-        text = text.replace(f"XXX{word}XXX", value)
-    for number in (1, 2, 3):
-        text = text.replace(f"XXXextra{number}XXX", "1" if number == 3 else "")
-    (folder / "run_submit.script").write_text(text)
+    window.add(home.project, f"{JOB}/", command)
 
 
 def submit(home: Home) -> None:

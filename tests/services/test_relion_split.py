@@ -8,16 +8,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests import window
 
 from cryoburst.packages.relion import Relion
-from cryoburst.packages.relion.script import TEMPLATE
 from cryoburst.simulate.dataset import Settings, write
 
 from .home import PROGRAM, Home
 
 pytestmark = pytest.mark.slow
 MOTION, CTF, PICK, EXTRACT = "MotionCorr/job002/", "CtfFind/job003/", "AutoPick/job004/", "Extract/job005/"
-NUMBERS = {MOTION: 1, CTF: 2, PICK: 4, EXTRACT: 5}
 COMMANDS = {
     MOTION: f"`which relion_run_motioncorr` --i Import/job001/movies.star --o {MOTION} --first_frame_sum 1 "
     "--last_frame_sum -1 --use_own --j 1 --bin_factor 1 --bfactor 150 --dose_per_frame 3.6 --preexposure 0 --patch_x 3 "
@@ -53,18 +52,11 @@ def movies(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make(project: Path, movies: Path) -> None:
     """A RELION project with an Import that is done and the four jobs, as RELION's window writes them."""
     shutil.copytree(movies, project / "Movies")
-    (project / "default_pipeline.star").write_text("\ndata_pipeline_general\n\n_rlnPipeLineJobCounter 6\n\n")
     (project / "Import/job001").mkdir(parents=True)
     subprocess.run(IMPORT.split(), cwd=project, check=True, capture_output=True, timeout=60)
     two_groups(project / "Import/job001/movies.star")
     for folder, command in COMMANDS.items():
-        (project / folder).mkdir(parents=True)
-        (project / folder / "job.star").write_text(f"\ndata_job\n\n_rlnJobType {NUMBERS[folder]}\n")
-        text = TEMPLATE
-        values = {"name": folder, "mpinodes": "1", "threads": "1", "extra1": "", "extra2": "", "extra3": "1"}
-        for key, value in (values | {"command": command}).items():
-            text = text.replace(f"XXX{key}XXX", value)
-        (project / folder / "run_submit.script").write_text(text)
+        window.add(project, folder, command)
 
 
 def two_groups(path: Path) -> None:

@@ -1,6 +1,5 @@
 """Jobs that can go on, and whose machines die: nothing whole is made twice, all of it is home and counted once."""
 
-import json
 import os
 import random
 import time
@@ -44,18 +43,7 @@ class Stepped:
 
     def cut_after(self, step: int, seconds: float = 0.0) -> bool:
         """Cut the power so many seconds after a step is home; False when the run had ended."""
-        end, look = time.monotonic() + PATIENCE, 0.0
-        while time.monotonic() < end:
-            if self.newest() >= step and self.home.tokens():
-                time.sleep(seconds)
-                if self.home.cut_power():
-                    return True
-            if time.monotonic() > look:  # which starts a watcher that was killed
-                if self.home.runs()[0]["state"] in ("SUCCEEDED", "FAILED"):
-                    return False
-                look = time.monotonic() + 1.0
-            time.sleep(0.01)
-        raise AssertionError(self.home.log())
+        return self.home.cut_when(lambda: self.newest() >= step, seconds)
 
     def assert_whole(self, losses: int) -> dict[str, object]:
         """It succeeded; each loss cost one whole step at most; every step is home and counted once."""
@@ -82,11 +70,6 @@ def stub_of(path: Path):
     return parse_stub(os.readlink(path)) if path.is_symlink() else None  # noqa: PTH115
 
 
-def events(home: Home) -> list[str]:
-    shown = json.loads(home.call("show", "1", "--json").stdout)
-    return [event["text"] for event in shown["events"]]
-
-
 def test_machines_that_die_more_often_than_there_are_retries_as_long_as_each_gets_further(home: Home) -> None:
     job = Stepped(home, steps=7, sleep=1.0)
     rng = random.Random(1)
@@ -94,7 +77,7 @@ def test_machines_that_die_more_often_than_there_are_retries_as_long_as_each_get
     losses = sum(job.cut_after(step, rng.uniform(0, 0.8)) for step in (1, 2, 3, 4, 5))
     assert losses == 5  # there are three retries
     job.assert_whole(losses)
-    goes_on = [text for text in events(home) if "goes on" in text]
+    goes_on = home.goes_on()
     assert len(goes_on) == losses
     assert goes_on[0].startswith("attempt 2 goes on after step ")
     home.assert_clean(losses + 1)
@@ -122,7 +105,7 @@ def test_a_machine_that_dies_before_it_made_anything_costs_nothing_more(home: Ho
     assert job.cut_after(2)
     assert job.cut_after(2)  # as soon as there is another
     job.assert_whole(2)
-    assert len([text for text in events(home) if "goes on" in text]) == 2
+    assert len(home.goes_on()) == 2
 
 
 def test_what_was_left_in_the_store_is_read_there(home: Home) -> None:

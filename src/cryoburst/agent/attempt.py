@@ -5,7 +5,6 @@ did not take every output.
 """
 
 import os
-from dataclasses import replace
 
 from cryoburst.agent import files
 from cryoburst.agent.outputs import Outputs
@@ -21,14 +20,15 @@ ROUNDS = 5  # looks at the job folder at the end, in case that something still c
 WRONG = 60.0  # s by which a machine's clock may differ from its store's
 
 
-def in_own_time(spec: Spec, prefix: Prefix, started: Started) -> Spec:
-    """The spec with its deadline by this machine's clock, which may be wrong by hours: the store's counts.
+def corrected(pace: Pace, prefix: Prefix, started: Started) -> Pace:
+    """The pace with the store's time, where this machine's clock is wrong, be it by days.
 
-    Measured once, when started.json was written. Raises the store's errors.
+    Deadlines are in that time, and all that home is told. Agent and guard find the same, for it was measured once, when
+    started.json was written. Raises the store's errors.
     """
     stored = prefix.store.find(prefix.key + "started.json")
     ahead = started.time - stored.modified if stored is not None else 0.0
-    return replace(spec, deadline=spec.deadline + ahead) if abs(ahead) > WRONG else spec
+    return pace.corrected(ahead) if abs(ahead) > WRONG else pace
 
 
 class Ended(Exception):

@@ -27,7 +27,7 @@ class Duty:
     store: str  # URL
     prefix: str
     token: str
-    power_off_at: float  # s since the epoch
+    power_off: float  # s on the clock of ``now``
 
     @property
     def archive(self) -> str:
@@ -38,6 +38,12 @@ class Duty:
     def over(self) -> str:
         """A file that says that agent and guard have done what they could."""
         return f"{self.root}/over"
+
+
+def now() -> float:
+    """Seconds since the computer was started, those in which it slept included: nobody can set this clock, and the time
+    of day may be wrong by days, or jump."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def carry(duty: Duty, fetched: Callable[[], bool]) -> None:
@@ -72,11 +78,11 @@ def _start_timer(duty: Duty) -> int:
 
 def _time(duty: Duty, carrier: int) -> int:
     processes.adopt_orphans()
-    while (left := duty.power_off_at - time.time()) > 0:
+    while (left := duty.power_off - now()) > 0:
         if select.select([carrier], [], [], min(left, 60.0))[0]:
             break  # the carrier ended
     _end_all(duty)
-    if time.time() < duty.power_off_at and not os.path.exists(duty.over):
+    if now() < duty.power_off and not os.path.exists(duty.over):
         _guard(duty)
         _end_all(duty)
     return 0
@@ -86,7 +92,7 @@ def _guard(duty: Duty) -> None:
     """Run the guard until it has done its work, or until power-off."""
     wait = 0.5
     while os.path.exists(duty.archive) and _run(duty, "guard") != 0:
-        if time.time() + wait >= duty.power_off_at:
+        if now() + wait >= duty.power_off:
             return
         time.sleep(wait)
         wait = min(wait * 2, 30.0)
@@ -101,7 +107,7 @@ def _run(duty: Duty, verb: str) -> int:
         preexec_fn=processes.die_with_parent,  # one system call, resolved before the fork
     )
     try:
-        return agent.wait(max(0.001, duty.power_off_at - time.time()))
+        return agent.wait(max(0.001, duty.power_off - now()))
     except subprocess.TimeoutExpired:
         agent.kill()
         agent.wait(10)

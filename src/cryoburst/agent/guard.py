@@ -5,7 +5,7 @@ at the agent's last look and it was not changed since; what was half-written sta
 """
 
 from cryoburst.agent import files, processes
-from cryoburst.agent.attempt import Attempt, Ended, in_own_time
+from cryoburst.agent.attempt import Attempt, Ended, corrected
 from cryoburst.agent.command import JOB_TAG
 from cryoburst.agent.outputs import OUTPUTS
 from cryoburst.agent.place import Pace, Place
@@ -36,8 +36,8 @@ def finish(store: Store, key: str, root: str, token: str, pace: Pace) -> None:
         patience.insist(lambda: prefix.write("exit.json", exit_))
         return
     if started is not None:
-        mine, told = started, spec
-        spec = patience.insist(lambda: in_own_time(told, prefix, mine))
+        mine, own = started, pace
+        pace = patience.insist(lambda: corrected(own, prefix, mine))
     place.make()
     attempt = Attempt(prefix, place, pace, spec)
     patience.insist(lambda: _resume(attempt))
@@ -86,6 +86,6 @@ def _changed_since(attempt: Attempt, last: float) -> set[str]:
     changed: set[str] = set()
     for path in files.walk(attempt.folder):
         seen = attempt.outputs.wanted(path)
-        if seen is not None and seen.mtime_ns > last * 1e9 and not seen.link:
+        if seen is not None and seen.mtime_ns > (last + attempt.pace.ahead) * 1e9 and not seen.link:
             changed.add(seen.path)
     return changed

@@ -6,7 +6,7 @@ It never touches an attempt that another agent has started, and never starts a c
 import socket
 
 from cryoburst.agent import guard, host, processes, software
-from cryoburst.agent.attempt import Attempt, Ended, in_own_time, sentence_of
+from cryoburst.agent.attempt import Attempt, Ended, corrected, sentence_of
 from cryoburst.agent.command import Command, environment
 from cryoburst.agent.inputs import Fetch
 from cryoburst.agent.place import Pace, Place
@@ -37,15 +37,15 @@ def run(store: Store, key: str, root: str, token: str, pace: Pace) -> None:
         guard.finish(store, key, root, token, pace)  # a second start on a machine that ran the command
         return
     if started is None:
-        mine = Started(pace.clock(), socket.gethostname(), token)
-        patience.insist(lambda: prefix.write("started.json", mine))
+        host = socket.gethostname()
+        patience.insist(lambda: prefix.write("started.json", Started(pace.clock(), host, token)))
         started = patience.insist(lambda: prefix.read(Started, "started.json"))
     if started is None or started.token != token:
         return
-    told, begun = spec, started
-    spec = patience.insist(lambda: in_own_time(told, prefix, begun))
-    place.note("attempt", {"until": spec.deadline + spec.grace})
-    _carry_out(Attempt(prefix, place, pace, spec), token)
+    begun = started
+    right = patience.insist(lambda: corrected(pace, prefix, begun))
+    place.note("attempt", {"until": spec.deadline + spec.grace + right.ahead})
+    _carry_out(Attempt(prefix, place, right, spec), token)
 
 
 def _carry_out(attempt: Attempt, token: str) -> None:

@@ -12,7 +12,7 @@ import sys
 
 from cryoburst.agent import client, guard, life
 from cryoburst.agent.attempt import sentence_of
-from cryoburst.agent.carry import TAG, Duty, carry
+from cryoburst.agent.carry import TAG, Duty, carry, now
 from cryoburst.agent.place import Pace, Place
 from cryoburst.stores import open_store
 
@@ -39,13 +39,13 @@ def main(arguments: list[str] | None = None, pace: Pace | None = None) -> int:
     return 0
 
 
-def _machine(url: str, prefix: str, root: str, token: str, power_off_at: str) -> int:
-    """Carry this machine; whoever called makes it end."""
+def _machine(url: str, prefix: str, root: str, token: str, seconds: str) -> int:
+    """Carry this machine, which is off after so many seconds; whoever called makes it end."""
     if os.environ.get(TAG) != token:
         print(f"{TAG} is not this machine's token", file=sys.stderr)
         return 2
     try:
-        duty = Duty(os.path.realpath(root), url, prefix, token, float(power_off_at))
+        duty = Duty(os.path.realpath(root), url, prefix, token, now() + float(seconds))
     except ValueError:
         print(USAGE, file=sys.stderr)
         return 2

@@ -33,6 +33,7 @@ class Outputs:
     def __init__(self, prefix: Prefix, place: Place, patience: Patience, pace: Pace) -> None:
         self._prefix, self._place, self._patience, self._pace = prefix, place, patience, pace
         self._line = Line(insist=patience.insist)
+        self._ahead = int(pace.ahead * 1e9)  # ns: an output is told of with its time by the right clock
         self._queue: list[tuple[bool, int, Seen]] = []  # a heap: small ones first, then in the order of offers
         self._offers = itertools.count()
         self._known: dict[str, documents.Place] = {}  # what the store has of this attempt: checksum -> place
@@ -62,7 +63,7 @@ class Outputs:
         self._known = {checksum: documents.Place(key, 0) for checksum, key in places.items() if "/packs/" not in key}
         for batch in batches:
             for output in batch.outputs:
-                self._sent[output.path] = ((output.size, output.mtime_ns), output)
+                self._sent[output.path] = ((output.size, output.mtime_ns + self._ahead), output)
 
     def wanted(self, path: str) -> Seen | None:
         """The file at an absolute path when it is an output that was not sent as it is now; else None."""
@@ -160,7 +161,7 @@ class Outputs:
 
     def _send(self, group: list[Seen]) -> dict[str, Output]:
         """Put files; what is in the store now, by path. Left out: what vanished, changed meanwhile or can't be sent."""
-        outputs = {s.path: Output(s.path, 0, "", "", 0, s.mtime_ns, s.link) for s in group if s.link}
+        outputs = {s.path: Output(s.path, 0, "", "", 0, self._time(s), s.link) for s in group if s.link}
         files = {s.path: s for s in group if not s.link and self._now(s) == s}  # a change has its own event
         sources = (Source(seen.path, seen.source, seen.size, seen.mtime_ns) for seen in files.values())
 
@@ -168,13 +169,16 @@ class Outputs:
             for each in sent:
                 seen = files[each.source.name]
                 if self._now(seen) == seen:
-                    outputs[seen.path] = Output(seen.path, seen.size, each.checksum, *each.place, seen.mtime_ns)
+                    outputs[seen.path] = Output(seen.path, seen.size, each.checksum, *each.place, self._time(seen))
 
         sender = Sender(self._prefix.store, self._prefix.key + OUTPUTS, self._line, self._known.get, self._keep)
         for unsent in sender.send(sources, done):
             if unsent.why != CHANGED and self._now(files[unsent.source.name]) is not None:
                 self.left[unsent.source.name] = f"{unsent.source.name} ({unsent.why})"
         return outputs
+
+    def _time(self, seen: Seen) -> int:
+        return seen.mtime_ns - self._ahead
 
     def _keep(self, new: Mapping[str, documents.Place]) -> None:
         with self._changed:

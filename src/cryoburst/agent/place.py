@@ -10,7 +10,7 @@ ROOT/agent/     the job's script, and the notes that the agent leaves for the gu
 import json
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from cryoburst.model.errors import BadInput
@@ -30,6 +30,11 @@ class Pace:
     stop_check: float = 1.0  # between two looks for stop.json
     retry_first: float = 0.25  # before the first retry of the store; each wait is twice the one before
     retry_most: float = 15.0
+    ahead: float = 0.0  # by how much the times of this machine's files are ahead of the clock
+
+    def corrected(self, ahead: float) -> "Pace":
+        """The pace of a machine whose own clock is so many seconds ahead: with a clock that is right."""
+        return replace(self, clock=lambda: self.clock() - ahead, ahead=ahead)
 
 
 @dataclass(frozen=True)

@@ -91,17 +91,20 @@ def peak_memory(pids: Iterable[int]) -> int:
     """Bytes of memory that these processes had at most, each at its own peak: what a machine must have for them.
 
     Pages of files (programs, libraries) do not count: they are shared, and the kernel may drop them. A process that was
-    forked and still runs its parent's program counts only what it does not share with it. Source: proc(5), ``VmHWM``
+    forked and still runs its parent's program counts only what it does not share with it: nothing when it lives in its
+    parent's memory, as system(3) makes it until it runs a program of its own (vfork(2)). Source: proc(5), ``VmHWM``
     less ``RssFile`` of /proc/<pid>/status; ``Private_Dirty`` of /proc/<pid>/smaps_rollup.
     """
     among = set(pids)
     total = 0
     for pid in among:
         parent = _parent(pid)
-        if parent in among and _read(f"/proc/{pid}/cmdline") == _read(f"/proc/{parent}/cmdline"):
-            total += _kilobytes(f"/proc/{pid}/smaps_rollup").get(b"Private_Dirty", 0)
-            continue
         found = _kilobytes(f"/proc/{pid}/status")
+        if parent in among and _read(f"/proc/{pid}/cmdline") == _read(f"/proc/{parent}/cmdline"):
+            above = _kilobytes(f"/proc/{parent}/status")
+            if any(found.get(name) != above.get(name) for name in (b"VmSize", b"VmHWM")):
+                total += _kilobytes(f"/proc/{pid}/smaps_rollup").get(b"Private_Dirty", 0)
+            continue
         total += max(0, found.get(b"VmHWM", 0) - found.get(b"RssFile", 0))
     return total * 1024
 

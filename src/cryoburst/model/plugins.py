@@ -152,9 +152,11 @@ class Work:
 class Examined:
     """What a package found out about a job before anything is rented.
 
-    A machine that has ``most`` is enough, whatever the data turn out to be; one that has less than ``least`` can't be.
+    ``inputs`` are all that it reads. A machine that has ``most`` is enough, whatever the data turn out to be; one that
+    has less than ``least`` can't be.
     """
 
+    inputs: list[Input]
     findings: Sequence[Finding] = ()
     most: Demand = Demand()
     least: Demand = Demand()
@@ -265,10 +267,10 @@ class Package(Protocol):
         order in which numbers are added."""
         ...
 
-    def examine(self, job: Job, inputs: Sequence[Input]) -> Examined:
-        """The pre-flight: what is wrong with the job's files and what it will take, from its ``inputs``, by reading
-        lists and the headers of images only. An error in a finding is one that fails the job for certain. Writes
-        nothing. 100,000 particles in 10,000 stacks take a few seconds at most on a local disk."""
+    def examine(self, job: Job) -> Examined:
+        """The pre-flight: ``inputs``, what is wrong with these files, and what the job will take, by reading lists and
+        the headers of images only, each once. An error in a finding is one that fails the job for certain. Writes
+        nothing. 100,000 particles in 10,000 stacks take less than a second on a local disk. Raises as ``inputs``."""
         ...
 
     def resume(self, job: Job, made: frozenset[str]) -> Resume | None:

@@ -42,7 +42,6 @@ def examine(world: World, package: Package, job: Job, run: Run, parts: int = 1) 
     Raises BadInput when an input is missing or the job can't be split, and the store's error when a list can't be
     brought.
     """
-    inputs = earlier.reading(world, run, lambda: package.inputs(job))
     findings: list[Finding] = []
     series = Need(Resources(gpus=job.resources.gpus), job.software)
     try:
@@ -59,7 +58,7 @@ def examine(world: World, package: Package, job: Job, run: Run, parts: int = 1) 
             findings.append(Finding("info", "cores", said))
             run = replace(run, fitted_to=cores)
     fitted = job
-    examined = earlier.reading(world, run, lambda: package.examine(fitted, inputs))
+    examined = earlier.reading(world, run, lambda: package.examine(fitted))
     run = replace(run, script=job.script)
     run, said = split(package, job, run, parts, offers[0].cores if offers else 1)
     findings += [Finding("info", "parts", said)] if said else []
@@ -69,7 +68,8 @@ def examine(world: World, package: Package, job: Job, run: Run, parts: int = 1) 
     if offers:
         run, offer, size = _place(world, job, run, examined)
         findings += size
-    return Preflight(job, run, inputs, [*findings, *examined.findings], examined.most, offer, examined.work)
+    found = [*findings, *examined.findings]
+    return Preflight(job, run, examined.inputs, found, examined.most, offer, examined.work)
 
 
 def split(package: Package, job: Job, run: Run, wanted: int, cores: int) -> tuple[Run, str]:
@@ -144,7 +144,8 @@ def _place(world: World, job: Job, run: Run, examined: Examined) -> tuple[Run, O
         offer = perform.choose(world, job, unsure)
     except perform.NoOffer as error:
         return unsure, None, [Finding("error", "machine", _said(error))]
-    return unsure, offer, [Finding("warning", "machine", f"it may not fit: {why}"), *_sizes(most, offer)]
+    said = list(_doubts(least, most, offer)) or [Finding("warning", "machine", f"it may not fit: {why}")]
+    return unsure, offer, [*said, *_sizes(most, offer)]
 
 
 def _said(error: perform.NoOffer) -> str:
@@ -155,14 +156,25 @@ def _needing(run: Run, demand: Demand) -> Run:
     return replace(run, memory_bytes=demand.memory, gpu_memory_bytes=demand.gpu_memory, disk_bytes=demand.disk)
 
 
+def _doubts(least: Demand, most: Demand, offer: Offer) -> Iterable[Finding]:
+    """What the machine has not enough of if the job takes as much as it can; it may well take less."""
+    for (what, taken, there), (_, begun, _) in zip(_rows(most, offer), _rows(least, offer), strict=True):
+        if taken > there:
+            said = f"it takes at least about {gigabytes(begun)} of {what} and may need up to {gigabytes(taken)}"
+            yield Finding("warning", "machine", f"{said}; the machine has {gigabytes(there)}")
+
+
+def _rows(demand: Demand, offer: Offer) -> tuple[tuple[str, int, int], ...]:
+    return (
+        ("memory", demand.memory, offer.memory_bytes),
+        ("GPU memory", demand.gpu_memory, offer.gpu_memory_bytes),
+        ("disk", demand.disk, offer.disk_bytes),
+    )
+
+
 def _sizes(most: Demand, offer: Offer) -> Iterable[Finding]:
     """What the job is predicted to take, beside what the machine has."""
-    rows = (
-        ("memory", most.memory, offer.memory_bytes),
-        ("GPU memory", most.gpu_memory, offer.gpu_memory_bytes),
-        ("disk", most.disk, offer.disk_bytes),
-    )
-    for what, taken, there in rows:
+    for what, taken, there in _rows(most, offer):
         if taken:
             has = f"the machine has {gigabytes(there)}" if there else "what the machine has is not known"
             yield Finding("info", what, f"at most about {gigabytes(taken)}; {has}")

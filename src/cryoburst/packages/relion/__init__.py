@@ -3,7 +3,7 @@
 Only ``mark`` and ``unmark`` write, and only RELION's marker files, one line of run.err and ``.pipeline_has_changed``.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar
 
@@ -82,11 +82,11 @@ class Relion:
         """See ``Package.fit``."""
         return fit.fit(job, cores)
 
-    def examine(self, job: Job, inputs: Sequence[Input]) -> Examined:
+    def examine(self, job: Job) -> Examined:
         """See ``Package.examine``."""
         from cryoburst.packages.relion.preflight import examine
 
-        return examine(job, inputs)
+        return examine(job)
 
     def resume(self, job: Job, made: frozenset[str]) -> Resume | None:
         """How a job goes on after its machine died: after its last whole iteration, or with what is missing only."""

@@ -86,7 +86,14 @@ class Line:
         if path not in self.files.found:
             return star.Summary({}, set(), {})
         self.files.need_here(path)
-        return star.summary(self.files.content(path), path, labels)
+        return self.files.summary(path, labels)
+
+    def read_particles(self, path: str, *more: str) -> None:
+        """Read a particle list that is an input, so that the columns ``more`` are known without another pass."""
+        path = relative(path, self.files.project, self.name)
+        if path in self.files.found:
+            self.files.need_here(path)
+            self.files.particles(path, *more)
 
     def follow(self, path: str, *labels: str, optional: tuple[str, ...] = (), required: bool = True) -> list[str]:
         """Add every file that these columns of a STAR file name, in one pass over it.
@@ -118,6 +125,11 @@ def image(word: str) -> str:
 
 def inputs(job: Job) -> list[Input]:
     """Everything the job reads, in the order of the paths. Raises BadInput."""
+    return close(job).finish()
+
+
+def close(job: Job) -> Files:
+    """Everything the job reads, missing files included, and what was read to know it. Raises BadInput."""
     from cryoburst.packages.relion import unfinished
     from cryoburst.packages.relion.parts import instead
     from cryoburst.packages.relion.rules import RULES
@@ -136,7 +148,7 @@ def inputs(job: Job) -> list[Input]:
         rule(line)
         if rule is not RULES["import"]:
             rest(line)
-    return files.finish()
+    return files
 
 
 def own_program(line: Line) -> None:

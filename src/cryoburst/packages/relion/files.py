@@ -4,20 +4,24 @@ A link that leads outside the project (``Movies -> /data/session1``) is followed
 inside the project. A name that leaves the project, a loop of links, a folder, a device, a missing or truncated file is
 BadInput, with the file that names it. A link that stands for a content elsewhere (``model.stub``) is an input like any
 other, unless the closure has to read it.
+
+What was read on the way, the heads of images and what lists say, is kept for the pre-flight: a job may name ten
+thousand stacks on a disk far away, and nothing is read twice.
 """
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from cryoburst.model.errors import BadInput, NeedHere
 from cryoburst.model.job import Input
 from cryoburst.model.stub import is_remote, parse_stub
-from cryoburst.packages.relion import images
+from cryoburst.packages.relion import images, star
 from cryoburst.packages.relion.project import relative
 
+PARTICLES = ("rlnImageName", "rlnCtfImage", "rlnOpticsGroup")
 IMAGES = (".mrc", ".mrcs", ".tif", ".tiff", ".eer", ".map", ".ctf", ".st")
 
 
@@ -33,6 +37,8 @@ class Files:
     instead: Mapping[str, bytes] = field(default_factory=dict[str, bytes])  # what stands for a file's content, by path
     done: set[str] = field(default_factory=set[str])  # paths that nobody will read: they need only be there, if at all
     _parents: dict[str, str] = field(default_factory=dict[str, str])  # folders, without links
+    _heads: dict[str, images.Image | None] = field(default_factory=dict[str, images.Image | None])
+    _summaries: dict[str, star.Summary] = field(default_factory=dict[str, star.Summary])
 
     def add(self, word: str, by: str, listed: bool = False, follow: bool = True) -> str:
         """Take a file that ``by`` names; returns its path. A missing one is remembered for ``finish``.
@@ -62,12 +68,32 @@ class Files:
         if not stat.S_ISREG(found.st_mode):
             raise BadInput(f"{path} is not a file", where=by)
         if not listed and path.lower().endswith(IMAGES):
-            _check_whole(Path(real), path, found.st_size, by)
+            self._check_whole(real, path, found.st_size, by)
         if (content := self.instead.get(path)) is not None:
             self.found[path] = Input(path, Path(real), len(content), found.st_mtime_ns, found.st_ino, content=content)
             return path
         self.found[path] = Input(path, Path(real), found.st_size, found.st_mtime_ns, found.st_ino, listed)
         return path
+
+    def _check_whole(self, real: str, path: str, size: int, by: str) -> None:
+        """Refuse an empty image, and an MRC file shorter than its header promises. Raises BadInput."""
+        if size == 0:
+            raise BadInput(f"{path} is empty", where=f"named by {by}")
+        if not path.lower().endswith(images.MRC):
+            return
+        try:
+            head = images.beginning(real)
+        except OSError as error:
+            raise BadInput(f"{path} can't be read: {error.strerror}", where=f"named by {by}") from None
+        found = self._heads[path] = images.mrc(head)
+        unknown = 1024 if len(head) < images.HEAD else 0  # of a kind that we don't know: the program will judge
+        promised = found.promised if found else unknown
+        if size < promised:
+            raise BadInput(
+                f"{path} is cut short: its header promises {promised} bytes and it has {size}",
+                where=f"named by {by}",
+                advice="copy it again, or run the job that wrote it again",
+            )
 
     def _real(self, path: str) -> tuple[str, os.stat_result]:
         """The file behind a path of the project, links followed. Raises OSError. A job may name a hundred thousand: the
@@ -87,6 +113,30 @@ class Files:
         """What the machine will find in a STAR file: what stands for it, or the file here."""
         path = os.path.normpath(path)
         return self.instead.get(path, self.project / path)
+
+    def summary(
+        self, path: str, labels: Collection[str], keep: Collection[str] = (), highest: str = ""
+    ) -> star.Summary:
+        """What ``star.summary`` says of an input; the file is read again only for what was not asked before."""
+        known = self._summaries.get(path)
+        if known is None or not known.answers(labels, keep, highest):
+            known = self._summaries[path] = star.summary(self.content(path), path, labels, keep, highest)
+        return known
+
+    def particles(self, path: str, *more: str) -> star.Summary:
+        """All that rules and pre-flight ask of a particle list, in one pass over what may be a million rows."""
+        return self.summary(path, (*PARTICLES, *more), keep=("optics",), highest="rlnImageName")
+
+    def here(self, path: str) -> bool:
+        """Whether the content of an input can be read on this disk."""
+        found = self.found.get(path)
+        return found is not None and not (found.stub or found.remote)
+
+    def head(self, path: str) -> images.Image | None:
+        """The head of an image that is an input; None when it is unknown."""
+        if path not in self._heads:
+            self._heads[path] = images.read(self.found[path].source) if self.here(path) else None
+        return self._heads[path]
 
     def exists(self, word: str) -> bool:
         """Whether a word names a file inside the project, be its content here or elsewhere."""
@@ -131,27 +181,3 @@ def stands_for(link: Path, path: str, listed: bool = False) -> Input | None:
             return Input(path, link, 0, seen.st_mtime_ns, seen.st_ino, listed, remote=text)
         link = link.parent / text
     return None
-
-
-def _check_whole(real: Path, path: str, size: int, by: str) -> None:
-    """Refuse an empty image, and an MRC file shorter than its header promises."""
-    suffix = Path(path).suffix.lower()
-    if suffix not in IMAGES:
-        return
-    if size == 0:
-        raise BadInput(f"{path} is empty", where=f"named by {by}")
-    if suffix not in images.MRC:
-        return
-    try:
-        with real.open("rb", buffering=0) as file:
-            head = file.read(96)
-    except OSError as error:
-        raise BadInput(f"{path} can't be read: {error.strerror}", where=f"named by {by}") from None
-    found = images.mrc(head)
-    promised = found.promised if found else 1024 if len(head) < 96 else 0  # of no kind we know: the program will judge
-    if size < promised:
-        raise BadInput(
-            f"{path} is cut short: its header promises {promised} bytes and it has {size}",
-            where=f"named by {by}",
-            advice="copy it again, or run the job that wrote it again",
-        )

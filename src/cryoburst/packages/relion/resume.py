@@ -42,12 +42,15 @@ def _missing(job: Job, words: tuple[str, ...], made: frozenset[str], kind: Kind)
     files = Files(job.project, job.folder)
     files.add(value(words, "--i"), words[0])
     paths = at_home(job.project, job.folder) if continued else made
-    count = len(done(closure.Line(words, files, ""), kind, paths).outputs)
+    found = done(closure.Line(words, files, ""), kind, paths)
+    count = found.steps
     if not count:
         return None
-    sentence = (
-        "with what is missing: one micrograph is done" if count == 1 else f"with what is missing: {count} are done"
-    )
+    if len(kind.steps) > 1:
+        state = f"{count} of {len(kind.steps) * found.count} steps are done"
+    else:
+        state = "one micrograph is done" if count == 1 else f"{count} are done"
+    sentence = f"with what is missing: {state}"
     again = rewritten(job, words, {f"--{OPTION}": ""}, f"goes on {sentence}")
     return Resume(replace(again, made=None if continued else made), count, sentence)
 

@@ -152,6 +152,7 @@ def particles(line: Line, path: str, *more: str) -> None:
     """
     if not path.endswith(".star"):
         return
+    line.read_particles(path, *more)
     line.follow(path, "rlnImageName", optional=("rlnCtfImage", *more))
 
 
@@ -234,6 +235,7 @@ def ctf_refine(line: Line) -> None:
 def motion_refine(line: Line) -> None:
     """Movies of the micrographs that have particles, through the STAR file of each; never stacks or micrographs."""
     source = line.need("i")
+    line.read_particles(source, "rlnMtfFileName", "rlnMicrographName")
     line.follow(source, "rlnMtfFileName", required=False)
     reference_maps(line)
     line.take("params_file", "bfactors")

@@ -52,7 +52,7 @@ class Summary:
     """The different values of some labels, in the order in which they first appear, over all blocks of a file.
 
     ``labels`` are all labels that the file has; ``rows`` counts the rows of each block. ``kept`` are the blocks that
-    were asked for, whole; ``highest`` is the highest number before the ``@`` of each name in the label asked for.
+    were asked for, whole; ``highest`` is the highest number before the ``@`` of each name in the label ``numbered``.
     """
 
     values: dict[str, list[str]]
@@ -60,6 +60,12 @@ class Summary:
     rows: dict[str, int]
     kept: dict[str, Block] = field(default_factory=dict[str, Block])
     highest: dict[str, int] = field(default_factory=dict[str, int])
+    numbered: str = ""
+
+    def answers(self, labels: Collection[str], keep: Collection[str] = (), highest: str = "") -> bool:
+        """Whether it holds what ``summary`` would find for these arguments."""
+        known = all(label in self.values or label not in self.labels for label in labels)
+        return known and highest in ("", self.numbered) and all(n in self.kept or n not in self.rows for n in keep)
 
 
 Content = Path | bytes  # a STAR file, or what would be in it
@@ -104,6 +110,7 @@ def summary(
         {b.name: reader.counts.get(b.name, 0) for b in reader.blocks},
         {b.name: b for b in reader.blocks if b.name in keep},
         {stack.decode("utf-8", "replace"): number for stack, number in reader.highest.items()},
+        highest,
     )
 
 

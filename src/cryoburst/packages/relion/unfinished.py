@@ -3,10 +3,12 @@
 RELION looks at the job's folder: a micrograph whose files are there is not done again, and joins the results as ever.
 Which files those are, and of which it reads the content, was seen with strace on 3.1.3 (docs/relion.md); the images
 need only be there. A micrograph counts as done only with all files that others have, so that none of its plots is lost.
+A program may take all micrographs through one step before the next (Polish): each step is done, or not, by itself.
 """
 
 import os
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,8 @@ from cryoburst.packages.relion.closure import Line
 from cryoburst.packages.relion.rules import pipeline_name
 
 OPTION = "only_do_unfinished"
+GROUP = re.compile(r"_optics-group_\d+")  # the number differs between micrographs, the kind of file does not
+EQUATIONS = ("Axx", "Axy", "Ayy", "bx", "by")
 
 
 @dataclass(frozen=True)
@@ -23,10 +27,11 @@ class Kind:
 
     folder: str  # the option that names the folder of its outputs
     label: str  # the column of --i with what it takes one after the other
-    ends: tuple[str, ...]  # a micrograph is done with a file of each of these ends; "|" stands between alternatives
+    steps: tuple[tuple[str, ...], ...]  # each is done with a file of each of these ends; "|" parts alternatives
     read: tuple[str, ...]  # ends of the outputs whose content is read when the results are joined
     unread: tuple[str, ...] = ()  # of those, ends of some that are not
-    optional: tuple[tuple[str, str], ...] = ()  # (option, another end that it needs with it)
+    optional: tuple[tuple[str, str], ...] = ()  # (option, another end that the last step needs with it)
+    last_again: bool = False  # by its source, 5.0 reads past the end of its list when the last micrograph is done
     opens_done: bool = False  # whether it opens the inputs of micrographs that are done
     opens_first: bool = False  # whether it looks into the first micrograph
     references: tuple[str, ...] = ()  # options with files that it opens only when there is a micrograph to do
@@ -36,34 +41,62 @@ KINDS = {
     "motioncorr": Kind(
         "o",
         "rlnMicrographMovieName",
-        (".mrc", ".star"),
+        ((".mrc", ".star"),),
         (".star", ".eps"),
         optional=(("grouping_for_ps", "_PS.mrc"), ("save_noDW", "_noDW.mrc")),
         references=("gainref", "defect_file"),
     ),
     "ctffind": Kind(
-        "o", "rlnMicrographName", (".ctf", "_ctffind4.log|_ctffind3.log|_gctf.log"), (".log", ".txt"), ("_avrot.txt",)
+        "o",
+        "rlnMicrographName",
+        ((".ctf", "_ctffind4.log|_ctffind3.log|_gctf.log"),),
+        (".log", ".txt"),
+        ("_avrot.txt",),
     ),
-    "autopick": Kind("odir", "rlnMicrographName", (".star",), (".star",)),
-    "extract": Kind("part_dir", "rlnMicrographName", ("_extract.star", ".mrcs"), (".star",), opens_first=True),
-    "ctf_refine": Kind("o", "rlnMicrographName", (), (".star", ".eps", ".mrc"), opens_done=True),
+    "autopick": Kind("odir", "rlnMicrographName", ((".star",),), (".star",)),
+    "extract": Kind("part_dir", "rlnMicrographName", (("_extract.star", ".mrcs"),), (".star",), opens_first=True),
+    "ctf_refine": Kind(
+        "o",
+        "rlnMicrographName",
+        ((),),
+        (".star", ".eps", ".mrc"),
+        optional=(
+            ("fit_defocus", "_defocus_fit.star"),
+            ("fit_defocus", "_ctf-refine_fit.eps"),
+            ("fit_bfacs", "_bfactor_fit.star"),
+            ("fit_beamtilt", "_xyAcc_optics-group_real.mrc"),
+            ("fit_beamtilt", "_xyAcc_optics-group_imag.mrc"),
+            ("fit_beamtilt", "_wAcc_optics-group.mrc"),
+            *(("fit_aberr", f"_aberr-{each}_optics-group.mrc") for each in EQUATIONS),
+            *(("fit_aniso", f"_mag_optics-group_{each}.mrc") for each in EQUATIONS),
+        ),
+        opens_done=True,
+    ),
     "motion_refine": Kind(
         "o",
         "rlnMicrographName",
-        ("_tracks.star", "_shiny.star", "_shiny.mrcs", "_FCC_cc.mrc", "_FCC_w0.mrc", "_FCC_w1.mrc"),
+        (
+            ("_tracks.star", "_tracks.eps", "_FCC_cc.mrc", "_FCC_w0.mrc", "_FCC_w1.mrc"),
+            ("_shiny.star", "_shiny.mrcs"),
+        ),
         (".star", ".eps", ".mrc"),
         opens_done=True,
+        last_again=True,
     ),
 }
 
 
 @dataclass(frozen=True)
 class Done:
-    """What is done: the micrographs as the list names them, in its order, each with its outputs."""
+    """What is done: micrographs as the list names them, in its order, each with the outputs of the steps it is through.
+
+    steps: how many are taken, of all micrographs together.
+    """
 
     outputs: dict[str, list[str]]
     first: str = ""  # of the list
     count: int = 0  # of micrographs in the list
+    steps: int = 0
 
 
 def done(line: Line, kind: Kind, paths: Iterable[str], *, alike: bool = True) -> Done:
@@ -77,20 +110,38 @@ def done(line: Line, kind: Kind, paths: Iterable[str], *, alike: bool = True) ->
         return Done({})
     names = line.summary(source, (kind.label,)).values.get(kind.label, [])
     stems = {pipeline_name(name).rpartition(".")[0]: name for name in names}
-    ends: dict[str, dict[str, str]] = {}  # micrograph -> the end of each of its outputs -> its path
+    wanted = [*kind.steps[:-1], (*kind.steps[-1], *(end for option, end in kind.optional if line.has(option)))]
+    # per step: micrograph -> path of each of its outputs -> the end that such files have
+    ends: list[dict[str, dict[str, str]]] = [{} for _ in wanted]
     for path in sorted(paths):
         if path.startswith(folder) and (found := _split(path.removeprefix(folder), stems)):
-            ends.setdefault(stems[found[0]], {})[found[1]] = path
-    all_ends = {end for each in ends.values() for end in each}
-    wanted = [*kind.ends, *(end for option, end in kind.optional if line.has(option))]
-    whole = {
-        name: list(ends[name].values())
-        for name in names
-        if name in ends
-        and (all_ends == set(ends[name]) or not alike)
-        and all(any(e.endswith(w) for e in ends[name] for w in each.split("|")) for each in wanted)
-    }
-    return Done(whole, names[0] if names else "", len(names))
+            end = GROUP.sub("_optics-group", found[1])
+            ends[_step(end, wanted)].setdefault(stems[found[0]], {})[path] = end
+    outputs: dict[str, list[str]] = {}
+    through, steps = names, 0
+    for number, (of, step) in enumerate(zip(ends, wanted, strict=True)):
+        all_ends = {end for each in of.values() for end in each.values()}
+        through = [
+            name
+            for name in through
+            if name in of
+            and (all_ends == set(of[name].values()) or not alike)
+            and all(any(end.endswith(w) for end in of[name].values() for w in each.split("|")) for each in step)
+        ]
+        if kind.last_again and through and (number == len(wanted) - 1 or len(through) < len(names)):
+            through.remove(max(through))  # RELION takes them in the order of their names
+        for name in through:
+            outputs.setdefault(name, []).extend(of[name])
+        steps += len(through)
+    return Done(outputs, names[0] if names else "", len(names), steps)
+
+
+def _step(end: str, steps: Sequence[tuple[str, ...]]) -> int:
+    """The step that leaves files with such an end: the last, when none says so."""
+    for number, step in enumerate(steps):
+        if any(end.endswith(each) for word in step for each in word.split("|")):
+            return number
+    return len(steps) - 1
 
 
 def _split(name: str, stems: dict[str, str]) -> tuple[str, str] | None:

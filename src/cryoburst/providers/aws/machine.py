@@ -270,9 +270,9 @@ def carry(order: dict[str, Any], archive: str) -> None:
     for path in (root, archive):
         os.chown(path, user.pw_uid, user.pw_gid)
     with open(f"{NOTES}/end") as file:
-        power_off_at = time.time() + float(file.read()) - time.monotonic()
+        seconds = float(file.read()) - time.monotonic()
     known = {"PATH": PATH, "LANG": "C.UTF-8", "USER": USER, "HOME": user.pw_dir, **order["environment"]}
-    words = ["machine", order["store"], order["prefix"], root, order["token"], str(power_off_at)]
+    words = ["machine", order["store"], order["prefix"], root, order["token"], str(seconds)]
     say("the agent starts")
     oom_score(0)  # the job may be killed when memory runs out, and we not
     subprocess.Popen(

@@ -53,7 +53,7 @@ class LocalProvider:
                 return _seen(machine_id, order, alive=False, note="deleted")
             if not machine.booted:
                 machine.keep_credential(request.boot.credential)
-                _start(machine, order)
+                _start(machine, order, order.power_off_at - self._clock())
         except (OSError, Corrupt, subprocess.SubprocessError) as error:
             raise ProviderUnavailable(f"could not start a machine here: {error}", where=str(machine.root)) from None
         return _seen(machine_id, order, alive=self._alive(machine, order, None))
@@ -127,9 +127,9 @@ class LocalProvider:
                 old.unlink(missing_ok=True)
 
 
-def _start(machine: Machine, order: Order) -> None:
-    """Start the supervisor, detached: no child of ours, no terminal, no pipe to us."""
-    arguments = [sys.executable, "-I", "-m", "cryoburst.providers.local.supervisor", str(machine.root)]
+def _start(machine: Machine, order: Order, seconds: float) -> None:
+    """Start the supervisor, detached: no child of ours, no terminal, no pipe to us. It powers off after the seconds."""
+    arguments = [sys.executable, "-I", "-m", "cryoburst.providers.local.supervisor", str(machine.root), f"{seconds}"]
     with (machine.root / "console.log").open("ab") as console:
         subprocess.run(
             ["/bin/sh", "-c", '"$@" &', "sh", *arguments],  # the shell ends at once: nobody has to wait for a child

@@ -1,20 +1,20 @@
-"""What a job takes of a machine: memory, memory of each GPU, and disk, from the facts of its programs.
+"""What a job takes of a machine: memory, memory of each GPU, and disk.
 
-Memory is what ``memory`` works out from RELION's arrays. GPU memory follows what RELION's own documentation and error
-message say. Where a program has no rule, nothing is said: 0.
+Memory is what ``memory``, ``maps`` and ``micrographs`` work out from RELION's arrays. GPU memory follows what RELION's
+own documentation and error message say. Where no rule was checked, nothing is predicted (0), and a finding says so.
 """
 
 import math
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 
-from cryoburst.model.plugins import Demand
-from cryoburst.packages.relion import star
-from cryoburst.packages.relion.preflight import disk, memory
+from cryoburst.model.plugins import Demand, Finding
+from cryoburst.packages.relion.preflight import described, disk, maps, memory, micrographs
 from cryoburst.packages.relion.preflight.facts import Facts
 
-MARGIN = 1.3  # the predictions are within 30 % of what was measured (tests/packages/test_memory.py)
-SYMMETRY = {"T": 12, "O": 24, "I": 60}  # operators of the polyhedral groups; CN has N and DN 2 N
-LOCAL_DIRECTIONS, LOCAL_TURNS = 113, 13  # within 3 sigma of a local search, whose sigma is two steps (healpix_sampling)
-FIRST_SHELLS = 10  # --incr_size: shells beyond the resolution that are used
+T = TypeVar("T")
+MARGIN = 1.3  # the predictions are within 30 % of what was measured (tests/packages/test_memory.py, test_took.py)
+MASK_CREATE = "relion_mask_create"
 GPU_BYTES = 1.1e-8 * 1e9  # bytes a voxel of the doubled box; see ``gpu_memory``
 
 
@@ -39,7 +39,8 @@ def gpu_memory(facts: Facts) -> int:
     takes 2.5 numbers of 4 bytes a voxel of the padded box, RELION's developers in 3dem/relion issue 558. Ranks that
     share a GPU add up.
     """
-    if not facts.has("gpu") or facts.rule != "refine" or not (job := refinement(facts)) or job.dimensions == 2:
+    job = described.refinement(facts) if facts.has("gpu") and facts.rule == "refine" else None
+    if job is None or job.dimensions == 2:
         return 0
     edge = job.padding * job.box
     one = GPU_BYTES * edge**3 if job.halves else job.classes * 2.5 * 4 * edge**3
@@ -47,186 +48,64 @@ def gpu_memory(facts: Facts) -> int:
     return round(one * math.ceil(workers / max(1, facts.job.resources.gpus)))
 
 
+def unknown(facts: list[Facts]) -> Iterator[Finding]:
+    """Says of each program whose memory is not predicted that it is not, and why."""
+    for each in facts:
+        if not _memory(each, sure=True):
+            name = each.line.name.removesuffix("_mpi")
+            yield Finding("info", "memory", f"how much memory {name} takes is not predicted: {_why(each)}")
+
+
+def _why(facts: Facts) -> str:
+    others = {
+        "motioncorr": "" if facts.has("use_own") else "MotionCor2 does the work",
+        "ctffind": "" if described.own_ctffind(facts) else "CTFFIND or Gctf does the work",
+        "autopick": "Topaz does the work" if described.topaz(facts) else "",
+        "external": "it is no program of RELION",
+    }
+    known = "its images are not on this disk" if _rule(facts) else "there is no rule for it"
+    return others.get(facts.rule) or known
+
+
 def _memory(facts: Facts, *, sure: bool) -> int:
+    """Bytes at the peak of a program; 0 when it is not known."""
     if facts.rule == "refine":
-        job = refinement(facts, sure=sure)
+        job = described.refinement(facts, sure=sure)
         return memory.refinement(job) if job else 0
-    if facts.rule == "motioncorr" and facts.has("use_own"):
-        found = movies(facts)
-        return memory.movies(found) if found else 0
-    if facts.rule in ("ctf_refine", "motion_refine"):
-        polishing_ = polishing(facts)
-        return memory.polishing(polishing_) if polishing_ else 0
-    return 0
+    rule = _rule(facts)
+    return rule(facts) if rule else 0
 
 
-def refinement(facts: Facts, *, sure: bool = True) -> memory.Refinement | None:
-    """What decides the memory of a refinement. Sure is what suffices if it reaches the highest resolution that it can;
-    else what it takes at least, at the resolution with which it begins. None when the box is not known."""
-    optimiser, reference, first, found = facts.optimiser, facts.head(facts.reference), facts.first, facts.particles
-    box = reference.x if reference else first.box if first else 0
-    box = _whole(optimiser.get("rlnOriginalImageSize")) or box
-    if not box or not found:
-        return None
-    solid = facts.has("denovo_3dref") or (
-        reference is not None and reference.z == reference.x and not facts.reference.endswith(".mrcs")
-    )
-    dimensions = _whole(optimiser.get("rlnReferenceDimensionality")) or (3 if solid else 2)
-    pixel = first.pixel if first and first.pixel else reference.pixel if reference else 0.0
-    halves = facts.has("split_random_halves") or optimiser.get("rlnDoSplitRandomHalves") == "1"
-    padding = _decimal(optimiser.get("rlnPaddingFactor")) or facts.number("pad", 2)
-    classes = _whole(optimiser.get("rlnNrClasses")) or max(_references(facts), round(facts.number("K", 1)))
-    resources = facts.job.resources
-    rotations = _rotations(facts, dimensions, sure=sure)
-    return memory.Refinement(
-        box=box,
-        size=_size(facts, box, pixel, sure=sure),
-        dimensions=dimensions,
-        classes=max(classes, _bodies(facts)),
-        particles=found.count,
-        rotations=rotations,
-        shifts=1
-        if facts.has("skip_align")
-        else shifts(facts.number("offset_range", 6), facts.number("offset_step", 2)),
-        padding=padding,
-        oversampling=round(facts.number("oversampling", 1)),
-        processes=resources.processes,
-        threads=resources.threads,
-        pool=round(facts.number("pool", 1)),
-        labels=len(found.labels),
-        preread=facts.has("preread_images"),
-        halves=halves,
-        symmetry=operators(facts.line.get("sym")) > 1 and dimensions == 3,
-        gridding=not facts.has("skip_gridding"),
-        solvent_fsc=facts.has("solvent_correct_fsc"),
-        momentum=facts.has("sgd") or facts.has("grad"),
-        on_the_fly=facts.has("onthefly_shifts"),
-    )
+def _rule(facts: Facts) -> Callable[[Facts], int] | None:
+    return MEMORY.get(MASK_CREATE if facts.line.name == MASK_CREATE else facts.rule)
 
 
-def _size(facts: Facts, box: int, pixel: float, *, sure: bool) -> int:
-    """The largest Fourier box: the whole one, unless a resolution is a limit; at least that of the first iteration."""
+def _by(describe: Callable[[Facts], T | None], formula: Callable[[T], int]) -> Callable[[Facts], int]:
+    def rule(facts: Facts) -> int:
+        job = describe(facts)
+        return 0 if job is None else formula(job)
 
-    def of(resolution: float) -> int:  # MlModel::getPixelFromResolution and updateImageSizeAndResolutionPointers
-        return min(box, 2 * round(box * pixel / resolution)) if resolution > 0 and pixel else box
-
-    limit = of(facts.number("strict_highres_exp", -1))
-    if facts.has("sgd"):
-        finest = min(facts.number("sgd_ini_resol", 35), facts.number("sgd_fin_resol", 15))
-        limit = min(limit, of(finest) + 2 * FIRST_SHELLS)
-    if sure or facts.has("auto_refine"):  # its last iteration uses all
-        return min(limit, box)
-    initial = facts.number("ini_high", -1)
-    begin = of(initial) if initial > 0 else 2 * round(0.07 * box)
-    return min(limit, box, begin + 2 * FIRST_SHELLS)
+    return rule
 
 
-def _rotations(facts: Facts, dimensions: int, *, sure: bool) -> int:
-    """Orientations that are looked at at once, before oversampling (healpix_sampling.cpp)."""
-    if facts.has("skip_align") or facts.has("skip_rotate"):
-        return 1
-    if dimensions == 2:
-        return math.ceil(360 / (facts.number("psi_step", -1) if facts.number("psi_step", -1) > 0 else 10))
-    order = round(facts.number("healpix_order", 2))
-    local = LOCAL_DIRECTIONS * LOCAL_TURNS
-    if facts.has("auto_refine"):
-        first_local = round(facts.number("auto_local_healpix_order", 4))
-        if order >= first_local:
-            return local
-        order = first_local - 1 if sure else order
-    elif facts.number("sigma_ang", -1) > 0 or facts.number("sigma_rot", -1) > 0:
-        return local
-    directions = math.ceil(12 * 4**order / operators(facts.line.get("sym")))
-    return max(directions * 6 * 2**order, local if facts.has("auto_refine") else 1)
+def _motion(facts: Facts) -> int:
+    return _by(described.movies, memory.movies)(facts) if facts.has("use_own") else 0
 
 
-def shifts(range_: float, step: float) -> int:
-    """Translations on a grid of this step (pixels) within a circle of this radius (setTranslations)."""
-    if step <= 0:
-        return 1
-    reach = math.ceil(range_ / step)
-    grid = range(-reach, reach + 1)
-    return sum((x * x + y * y) * step * step <= range_ * range_ for x in grid for y in grid)
+def _half_maps(facts: Facts) -> int:
+    formula = maps.local_resolution if facts.has("locres") else maps.postprocess
+    return _by(described.half_maps, formula)(facts)
 
 
-def operators(symmetry: str) -> int:
-    """How many operators a point group has; 1 for C1 and for what is no point group."""
-    kind, number = symmetry[:1].upper(), symmetry[1:]
-    if kind in ("C", "D") and number.isdigit():
-        return max(1, int(number)) * (2 if kind == "D" else 1)
-    return SYMMETRY.get(kind, 1)
-
-
-def movies(facts: Facts) -> memory.Movies | None:
-    """What decides the memory of a motion correction; None when no movie can be looked at."""
-    known = sorted(
-        found.path for found in facts.inputs.values() if found.path.endswith((".mrcs", ".mrc", ".tif", ".tiff", ".eer"))
-    )
-    gain = facts.get("gainref")
-    head = next((head for path in known if path != gain and (head := facts.head(path))), None)
-    if head is None:
-        return None
-    eer = any(path.endswith(".eer") for path in known)
-    scale = max(1, round(facts.number("eer_upsampling", 1))) if eer else 1
-    frames = head.z // max(1, round(facts.number("eer_grouping", 32))) if eer else head.z
-    last, first = round(facts.number("last_frame_sum", -1)), round(facts.number("first_frame_sum", 1))
-    used = (min(frames, last) if last > 0 else frames) - max(0, first - 1)
-    return memory.Movies(
-        x=head.x * scale,
-        y=head.y * scale,
-        frames=max(1, used),
-        binning=max(1.0, facts.number("bin_factor", 1)),
-        early=not facts.has("no_early_binning"),
-        gain=bool(gain),
-        processes=facts.job.resources.processes,
-        threads=facts.job.resources.threads,
-    )
-
-
-def polishing(facts: Facts) -> memory.Polishing | None:
-    """What decides the memory of CtfRefine or Polish; None when maps or particles can't be looked at."""
-    head, found, first = facts.head(facts.halves), facts.particles, facts.first
-    if head is None or found is None:
-        return None
-    movie = movies(facts) if facts.rule == "motion_refine" else None
-    return memory.Polishing(
-        box=head.x,
-        image=(first.box if first else 0) or head.x,
-        particles=min(found.count, max(found.highest.values(), default=0)),
-        frames=movie.frames if movie else 0,
-        x=movie.x if movie else 0,
-        y=movie.y if movie else 0,
-        gain=movie is not None,
-        total=found.count,
-        labels=len(found.labels),
-        processes=facts.job.resources.processes,
-        threads=facts.job.resources.threads,
-    )
-
-
-def _references(facts: Facts) -> int:
-    """References that a STAR file or a stack of class averages names; 0 for a map."""
-    path = facts.get("ref")
-    if path.endswith(".star") and facts.here(path):
-        found = star.summary(facts.job.project / path, path, ())
-        return max(found.rows.values(), default=0)
-    head = facts.head(path) if path.endswith(".mrcs") else None
-    return head.z if head else 0
-
-
-def _bodies(facts: Facts) -> int:
-    path = facts.get("multibody_masks")
-    if not path or not facts.here(path):
-        return 0
-    return max(star.summary(facts.job.project / path, path, ()).rows.values(), default=0)
-
-
-def _whole(text: str | None) -> int:
-    return int(text) if text and text.isdigit() else 0
-
-
-def _decimal(text: str | None) -> float:
-    try:
-        return float(text or 0)
-    except ValueError:
-        return 0.0
+MEMORY: dict[str, Callable[[Facts], int]] = {
+    "refine": _by(described.refinement, memory.refinement),
+    "motioncorr": _motion,
+    "ctffind": _by(described.fitting, micrographs.fitting),
+    "autopick": _by(described.picking, micrographs.picking),
+    "extract": _by(described.extraction, micrographs.extraction),
+    "ctf_refine": _by(described.polishing, memory.polishing),
+    "motion_refine": _by(described.polishing, memory.polishing),
+    "postprocess": _half_maps,
+    "subtract": _by(described.refinement, maps.subtraction),
+    MASK_CREATE: _by(described.mask, maps.mask),
+}

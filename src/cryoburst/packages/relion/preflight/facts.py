@@ -1,15 +1,14 @@
 """What the checks look at: the options of a job's program, its particle list, and the heads of its images.
 
-Everything is read at most once, and only when a check asks for it. What is not on this disk (a stub, an object in a
-bucket) is unknown, never wrong.
+Everything is read at most once, and only when a check asks for it; what the closure read is known already. What is not
+on this disk (a stub, an object in a bucket) is unknown, never wrong.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from cryoburst.model.errors import BadInput
-from cryoburst.model.job import Input, Job
+from cryoburst.model.job import Job
 from cryoburst.packages.relion import images, star
 from cryoburst.packages.relion.closure import NONE, Line, image
 from cryoburst.packages.relion.files import Files
@@ -46,12 +45,11 @@ class Particles:
 class Facts:
     """The facts of one program line of a job."""
 
-    def __init__(self, job: Job, words: tuple[str, ...], inputs: dict[str, Input]) -> None:
-        self.job, self.inputs = job, inputs
-        self.line = Line(words, Files(job.project, job.folder), job.version)
+    def __init__(self, job: Job, words: tuple[str, ...], files: Files) -> None:
+        self.job, self.files, self.inputs = job, files, files.found
+        self.line = Line(words, files, job.version)
         known = program(words[0])
         self.rule = known.rule if known else ""
-        self._heads: dict[str, images.Image | None] = {}
 
     def get(self, option: str) -> str:
         """The value of an option that names a file; empty when it names none."""
@@ -71,23 +69,21 @@ class Facts:
 
     def here(self, path: str) -> bool:
         """Whether the content of an input can be read on this disk."""
-        found = self.inputs.get(path)
-        return found is not None and not (found.stub or found.remote)
+        return self.files.here(path)
 
     def head(self, path: str) -> images.Image | None:
         """The head of an image that is an input; None when it is unknown."""
-        if path not in self._heads:
-            self._heads[path] = images.read(self.inputs[path].source) if path and self.here(path) else None
-        return self._heads[path]
+        return self.files.head(path)
 
     @cached_property
     def optimiser(self) -> dict[str, str]:
-        """What the optimiser says that a refinement continues from, with its model's; empty for a fresh one."""
-        path = self.get("continue") if self.rule == "refine" else ""
+        """What the optimiser says that a refinement continues from, or that particles are subtracted with, and its
+        model; empty for a fresh refinement."""
+        path = {"refine": self.get("continue"), "subtract": self.get("i")}.get(self.rule, "")
         found: dict[str, str] = {}
-        for _ in range(2):
+        for name in ("optimiser_general", "model_general"):
             if path and self.here(path):
-                for block in star.blocks(self.job.project / path, path)[:1]:
+                for block in star.first(self.job.project / path, path, (name,)).values():
                     found |= block.pairs
             path = found.get("rlnModelStarFile", "")
         return found
@@ -95,12 +91,13 @@ class Facts:
     @cached_property
     def particles(self) -> Particles | None:
         """The particle list; None for a program that has none, and when it is not on this disk."""
-        if self.rule not in ("refine", "ctf_refine", "motion_refine"):
+        if self.rule not in ("refine", "ctf_refine", "motion_refine", "subtract"):
             return None
-        path = self.optimiser.get("rlnExperimentalDataStarFile", "") if self.get("continue") else self.get("i")
+        path = self.get("data") if self.rule == "subtract" else ""
+        path = path or self.optimiser.get("rlnExperimentalDataStarFile", "") or self.get("i")
         if not path.endswith(".star") or not self.here(path):
             return None
-        return _particles(self.job, path)
+        return _particles(self.files, path)
 
     @property
     def first(self) -> Optics | None:
@@ -143,15 +140,13 @@ class Facts:
         return "" if found[0] in NONE else image(found[0])
 
 
-def facts_of(job: Job, inputs: Sequence[Input]) -> list[Facts]:
+def facts_of(job: Job, files: Files) -> list[Facts]:
     """The facts of every program of a job."""
-    known = {found.path: found for found in inputs}
-    return [Facts(job, words, known) for words in job.commands]
+    return [Facts(job, words, files) for words in job.commands]
 
 
-def _particles(job: Job, path: str) -> Particles:
-    wanted = ("rlnOpticsGroup",)
-    found = star.summary(job.project / path, path, wanted, keep=("optics",), highest="rlnImageName")
+def _particles(files: Files, path: str) -> Particles:
+    found = files.particles(path)
     table = found.kept.get("optics")
     rows = {name: count for name, count in found.rows.items() if name != "optics"}
     groups = found.values.get("rlnOpticsGroup", [])

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 REAL, COMPLEX, FLOAT = 8, 16, 4
 ALONE = 1_500_000  # a process of RELION that has read nothing yet, without the pages of its program and libraries
 RANK = 11_000_000  # the same under MPI: Open MPI's buffers
+WORKER = 2_000_000  # the same of a program that sends next to nothing
 GHOSTSCRIPT = 12_500_000  # gs, which makes logfile.pdf at the end while RELION waits for it
+PREREAD = 7  # bytes of a pixel: 4, and what reading one particle after the other leaves (measured: 6.5 to 7.2)
 LAUNCHER = 12_000_000  # bash and mpirun
 ARENA = 700_000  # what glibc's allocator keeps for each thread
 HEAPED = 32 * 2**20  # glibc returns larger blocks to the kernel when they are freed; smaller ones stay (mallopt(3))
@@ -50,23 +52,25 @@ class Refinement:
 
 def refinement(job: Refinement) -> int:
     """Bytes that relion_refine takes at its peak, over all its processes."""
-    worker = _worker(job)
     if job.processes < 2:
-        return round(ALONE + worker)
-    leader = job.classes * _volume(job) + _lists(job) + _pictures(job)
-    return round(LAUNCHER + job.processes * RANK + leader + (job.processes - 1) * worker)
+        return round(ALONE + _worker(job))
+    leader = job.classes * _volume(job) + particle_list(job) + _pictures(job)
+    # Each class is reconstructed by one process (MlOptimiserMpi::maximization), with half sets by one of either.
+    workers = job.processes - 1
+    makers = min(workers, job.classes * (2 if job.halves else 1))
+    each = makers * _worker(job) + (workers - makers) * _worker(job, reconstructs=False)
+    return round(LAUNCHER + job.processes * RANK + leader + each)
 
 
-def _worker(job: Refinement) -> float:
-    """One process that aligns particles."""
+def _worker(job: Refinement, *, reconstructs: bool = True) -> float:
+    """One process that aligns particles, and reconstructs a map or not."""
     volume, half = _volume(job), _half(job.box, job.size, job.padding, job.dimensions)
     forward, back = COMPLEX * half, (COMPLEX + REAL) * half  # PPref.data; BPref.data and BPref.weight (ml_model.cpp)
     padded, transform = _padded(job)
     maps = job.classes * volume * (2 if job.momentum else 1)  # Iref; Igrad
     kept = maps + job.classes * back
 
-    # E step, setting up (Projector::computeFourierTransformMap): Mpad, Faux and a copy of the map beside all others.
-    setup = kept + (job.classes - 1) * forward + padded + transform + volume
+    setup = kept + setting_up(job)  # E step: beside all maps
     # E step (ml_optimiser.cpp, expectationOneParticle): all projections, and what each thread holds for a particle.
     expectation = kept + job.classes * forward + job.threads * _thread(job)
     # M step (BackProjector::reconstruct): Fconv and Fweight, with gridding also Fnewweight and Mconv; then Fconv is
@@ -82,8 +86,17 @@ def _worker(job: Refinement) -> float:
     corrected = kept + back + gridding if job.solvent_fsc else 0
 
     heaped = job.classes * forward if forward < HEAPED else 0  # freed before the M step, but not returned
-    peak = max(setup, expectation, maximisation + heaped, copies, exchanged, corrected)
-    return peak + _lists(job) + _pictures(job) + job.threads * ARENA
+    peak = max(setup, expectation, copies, exchanged)
+    if reconstructs:
+        peak = max(peak, maximisation + heaped, corrected)
+    return peak + particle_list(job) + _pictures(job) + job.threads * ARENA
+
+
+def setting_up(job: Refinement) -> float:
+    """Bytes of the transforms of all maps, and of what makes the last (Projector::computeFourierTransformMap): Mpad,
+    Faux and a copy of the map."""
+    forward = COMPLEX * _half(job.box, job.size, job.padding, job.dimensions)
+    return (job.classes - 1) * forward + sum(_padded(job)) + _volume(job)
 
 
 def _thread(job: Refinement) -> float:
@@ -99,15 +112,20 @@ def _thread(job: Refinement) -> float:
     return held + 10 * REAL * job.box**2  # image, masks, transforms, CTF
 
 
-def _lists(job: Refinement) -> float:
-    """Experiment and its tables (exp_model.h, metadata_container.h): every process reads the whole list."""
+def particle_list(job: Refinement) -> float:
+    """Bytes of Experiment and its tables (exp_model.h, metadata_container.h): every process reads the whole list."""
     return job.particles * (REAL * job.labels + 900)
 
 
 def _pictures(job: Refinement) -> float:
     """Particles in memory: with --preread_images all of them, as float, in every process (Experiment::read)."""
-    everything = FLOAT * job.particles * job.box**2 if job.preread else 0
+    everything = PREREAD * job.particles * job.box**2 if job.preread else 0
     return everything + REAL * min(job.particles, job.pool * job.threads) * job.box**2  # exp_imgs
+
+
+def all_processes(each: float, processes: int, rank: int = RANK) -> float:
+    """Bytes of so many processes that take as much each, with what starts them."""
+    return ALONE + each if processes < 2 else LAUNCHER + processes * (rank + each)
 
 
 def _volume(job: Refinement) -> int:
@@ -159,8 +177,7 @@ def movies(job: Movies) -> int:
     peak = max(reading, aligning)
     if gain and frame < HEAPED:
         peak += job.frames * frame  # Iframes were freed but not returned when Fframes, a little larger, were made
-    mpi = LAUNCHER + job.processes * RANK if job.processes > 1 else ALONE
-    return round(mpi + GHOSTSCRIPT + job.processes * peak)
+    return round(GHOSTSCRIPT + all_processes(peak, job.processes))
 
 
 @dataclass(frozen=True)
@@ -194,5 +211,4 @@ def polishing(job: Polishing) -> int:
     read = FLOAT * job.x * job.y * job.threads + REAL * job.x * job.y * job.gain
     working = 2 * forward + volume + held + read + job.threads * (ARENA + 10 * REAL * job.image**2)
     each = max(loading, working) + job.total * (REAL * job.labels + 900)
-    mpi = LAUNCHER + job.processes * RANK if job.processes > 1 else ALONE
-    return round(mpi + GHOSTSCRIPT + job.processes * each)
+    return round(GHOSTSCRIPT + all_processes(each, job.processes))

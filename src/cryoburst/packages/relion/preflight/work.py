@@ -7,7 +7,7 @@ many iterations an automatic refinement takes nobody knows before. Nothing is sa
 
 from cryoburst.model.plugins import Work
 from cryoburst.packages.relion import parts
-from cryoburst.packages.relion.preflight.demand import movies, refinement
+from cryoburst.packages.relion.preflight.described import movies, refinement
 from cryoburst.packages.relion.preflight.facts import Facts
 
 SGD = (("sgd_ini_iter", 50, "sgd_ini_subset", 100), ("sgd_fin_iter", 50, "sgd_fin_subset", 500))
