@@ -112,3 +112,19 @@ def test_the_sizes_are_those_that_aws_tells() -> None:
 def test_why_nothing_fits_names_the_largest(need: Need, said: str) -> None:
     assert catalogue.offers(need, []) == []
     assert said in catalogue.why_none(need)
+
+
+def test_a_job_leaves_memory_for_the_system() -> None:
+    need = catalogue.with_system(Need(Resources(memory_bytes=10_000_000)))
+    offers = catalogue.offers(need, ["us-east-1"])
+    assert min(offer.memory_bytes for offer in offers) == 2 * GIB
+    assert all(offer.memory_bytes > need.resources.memory_bytes for offer in offers)
+
+
+@pytest.mark.parametrize(
+    ("needed", "gib"), [(0, 120), (100 * GIB, 130), (10**15, 16384)], ids=["unknown", "with something to spare", "most"]
+)
+def test_the_rented_disk_is_in_the_offer(needed: int, gib: int) -> None:
+    assert catalogue.scratch(needed, 0) == (False, gib)
+    offers = catalogue.offers(Need(Resources(), disk_bytes=needed), ["us-east-1"])
+    assert all(offer.rented_disk_bytes in (gib * GIB, 20 * GIB) for offer in offers)

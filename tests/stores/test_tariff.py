@@ -27,6 +27,8 @@ def test_aws_by_region() -> None:
         "s3://lab",
         "s3://lab?region=mars-1",
         "gs://lab",
+        "ftp://lab",
+        "s3://lab?key=secret",
         "az://account/container",
         "s3://lab?endpoint=https://x.r2.cloudflarestorage.com&region=us-east-1",
     ],

@@ -129,7 +129,9 @@ def _print(by: str, lines: Sequence[dict[str, Any]], budgets: Sequence[dict[str,
 
 
 def _usd(amount: float | None) -> str:
-    return "unknown" if amount is None else f"{amount:.2f}"
+    from cryoburst.cli.show_values import money
+
+    return "unknown" if amount is None else money(amount)
 
 
 def _print_csv(by: str, lines: Sequence[dict[str, Any]]) -> None:

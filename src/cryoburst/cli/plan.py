@@ -86,7 +86,7 @@ def tell_forecast(forecast: dict[str, Any], work: str | None) -> None:
     parts = ", ".join(f"{name} {usd(amount)}" for name, amount in price.items() if name != "usd" and amount != 0)
     dated = f"; prices of {forecast['prices_dated']}" if forecast["prices_dated"] else ""
     found = forecast["usd"]
-    reach = f" ({found['low']:.2f} to {found['high']:.2f})" if found else ""
+    reach = f" ({usd(found['low'])} to {usd(found['high'])})" if found else ""
     print(f"price: {usd(price['usd'])}{reach}: {parts}{dated}")
 
 
@@ -102,7 +102,9 @@ def times(hours: dict[str, float] | None) -> tuple[str, str]:
 
 def usd(amount: float | None) -> str:
     """Money for people; unknown is said."""
-    return "unknown" if amount is None else f"{amount:.2f} USD"
+    from cryoburst.cli.show_values import money
+
+    return "unknown" if amount is None else f"{money(amount)} USD"
 
 
 def explanation(world: "World") -> dict[str, Any]:

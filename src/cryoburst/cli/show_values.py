@@ -67,7 +67,12 @@ def progress(values: dict[str, Any] | None) -> str:
 
 def price(usd_per_hour: float | None) -> str:
     """USD per hour; an unknown price is said to be unknown, never shown as zero."""
-    return "unknown" if usd_per_hour is None else f"{usd_per_hour:.2f} USD/h"
+    return "unknown" if usd_per_hour is None else f"{money(usd_per_hour)} USD/h"
+
+
+def money(usd: float) -> str:
+    """An amount of USD: cents, and of less than ten of them more digits, so that little never looks like nothing."""
+    return f"{usd:.2f}" if not usd or usd >= 0.1 else f"{usd:.2g}" if usd >= 0.0001 else "under 0.0001"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> str:

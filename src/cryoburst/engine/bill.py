@@ -7,9 +7,8 @@ price that is not known makes its part None: unknown is never free.
 import math
 from collections.abc import Iterable, Sequence
 
-from cryoburst.engine.forecast import gigabytes
 from cryoburst.model.plugins import Offer
-from cryoburst.model.price import GB, MONTH, Price, Requests, Tariff, times
+from cryoburst.model.price import GB, MONTH, Price, Requests, Tariff, gigabytes, times
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState
 

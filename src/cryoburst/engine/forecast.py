@@ -18,7 +18,7 @@ from typing import NamedTuple
 from cryoburst.engine.power import CORE, EVERYTHING, Uses, power
 from cryoburst.engine.published import ROWS, Row
 from cryoburst.model.plugins import Offer
-from cryoburst.model.price import GB, MONTH, Price, Requests, Tariff, times
+from cryoburst.model.price import GB, MONTH, Price, Requests, Tariff, gigabytes, times
 
 EIGHTY = 1.2816  # standard deviations on either side that hold 80 % of a normal distribution
 OTHER_DATA = math.log(2.0)  # sd: how far a published rate may be from that of the user's data and settings
@@ -246,11 +246,6 @@ def price(
         requests=_sum(times(requests.puts / 1000, tariff.put_1000), times(requests.gets / 1000, tariff.get_1000)),
         egress=times(egress_bytes / GB, tariff.egress_gb),
     )
-
-
-def gigabytes(size: int) -> int:
-    """A disk as it is rented: whole GB."""
-    return math.ceil(size / GB)
 
 
 def _sum(one: float | None, other: float | None) -> float | None:

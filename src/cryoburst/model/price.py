@@ -3,6 +3,7 @@
 Money is USD. A price that is not known is None and stays None in every sum: unknown is never free.
 """
 
+import math
 from dataclasses import astuple, dataclass
 
 GB = 2**30  # bytes of what AWS bills as a GB
@@ -62,3 +63,8 @@ class Price:
 def times(amount: float, usd: float | None) -> float | None:
     """So much of something at this price each. Nothing of it costs nothing, whatever its price."""
     return 0.0 if not amount else None if usd is None else amount * usd
+
+
+def gigabytes(size: int) -> int:
+    """A disk as it is rented: whole GB."""
+    return math.ceil(size / GB)

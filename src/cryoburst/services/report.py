@@ -42,6 +42,8 @@ def run_values(run: Run, now: float, parts: Sequence[Run] = ()) -> Values:
         "region": run.region or None,
         "within_hours": run.within_hours,
         "budget_usd": run.budget_usd,
+        "forecast_hours": run.forecast_hours or None,
+        "forecast_usd": run.forecast_usd,
         "interruptions": run.interruptions,
         "refused": [{"offer": each.offer, "reason": each.reason, "why": each.why} for each in refused(run)],
         "attempt": run.attempt,

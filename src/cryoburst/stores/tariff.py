@@ -4,6 +4,7 @@ Only AWS's own S3 has numbers here; a folder and a server of one's own cost noth
 known (None), which is never free.
 """
 
+from cryoburst.model.errors import BadInput
 from cryoburst.model.price import FREE, Tariff
 from cryoburst.stores.address import metered, parse
 
@@ -22,10 +23,14 @@ _ELSEWHERE = Tariff()
 
 
 def tariff(url: str, region: str = "") -> Tariff:
-    """The tariff of the store with this URL. ``region`` is where its bucket is when the address does not say."""
+    """The tariff of the store with this URL. ``region`` is where its bucket is when the address does not say. Of an
+    address that can't be read nothing is known: a bill has lines of long ago."""
     if url.startswith("file:"):
         return FREE
-    address = parse(url)
+    try:
+        address = parse(url)
+    except BadInput:
+        return _ELSEWHERE
     if address.kind != "s3":
         return _ELSEWHERE
     if not metered(address.endpoint):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from cryoburst.model.errors import BadInput
 from cryoburst.model.plugins import Boot, MachineRequest
-from cryoburst.providers.aws import boot, machine, order, tags
+from cryoburst.providers.aws import boot, catalogue, machine, order, tags
 from cryoburst.providers.aws.images import Image
 
 from .conftest import HERE, OFFER, STORE, request
@@ -70,12 +70,12 @@ def test_a_part_tells_which() -> None:
 @pytest.mark.parametrize(
     ("own", "needed", "local", "gigabytes"),
     [
-        (0, 0, False, order.SYSTEM + order.UNKNOWN),
-        (0, 100 * 2**30, False, order.SYSTEM + 110),
-        (600 * 10**9, 100 * 10**9, True, order.SYSTEM),
-        (600 * 10**9, 0, True, order.SYSTEM),
-        (100 * 10**9, 100 * 10**9, False, order.SYSTEM + 103),  # with something to spare it does not fit
-        (0, 10**15, False, order.LARGEST),
+        (0, 0, False, catalogue.SYSTEM + catalogue.UNKNOWN),
+        (0, 100 * 2**30, False, catalogue.SYSTEM + 110),
+        (600 * 10**9, 100 * 10**9, True, catalogue.SYSTEM),
+        (600 * 10**9, 0, True, catalogue.SYSTEM),
+        (100 * 10**9, 100 * 10**9, False, catalogue.SYSTEM + 103),  # with something to spare it does not fit
+        (0, 10**15, False, catalogue.LARGEST_DISK // catalogue.GIB),
     ],
 )
 def test_scratch(own: int, needed: int, local: bool, gigabytes: int) -> None:

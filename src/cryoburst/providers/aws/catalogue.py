@@ -7,7 +7,7 @@ spot, in each zone. ``prices.py`` lays what AWS says now over these quotes. A pr
 import csv
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
 from typing import NamedTuple
@@ -20,6 +20,7 @@ SNAPSHOT = files("cryoburst.providers.aws") / "snapshot"
 GIB, MIB = 2**30, 2**20
 LARGEST_DISK = 16 * 2**40  # bytes of a gp3 volume (docs.aws.amazon.com, EBS volume types)
 SYSTEM, UNKNOWN = 20, 100  # GiB for the system and what is installed; for a job of which nobody knows what it needs
+SYSTEM_MEMORY = GIB  # of Debian, cloud-init and the agent, with an install going on
 RECIPE: Mapping[str, str] = {"relion": "3.1.3"}  # what the package's recipe installs on Debian 12
 
 # gp3 a GB and month, without extra IOPS or throughput: https://aws.amazon.com/ebs/pricing/. Entered by hand as they
@@ -78,6 +79,12 @@ def offers(
 def _order(offer: Offer) -> tuple[bool, float, int, int, str, str]:
     price = offer.usd_per_hour
     return price is None, price or 0.0, offer.gpus, offer.cores, offer.name, offer.place
+
+
+def with_system(need: Need) -> Need:
+    """What a machine must have for a job that needs this: the system and the agent are in its memory as well."""
+    resources = need.resources
+    return replace(need, resources=replace(resources, memory_bytes=resources.memory_bytes + SYSTEM_MEMORY))
 
 
 def check_regions(regions: Sequence[str]) -> None:

@@ -4,16 +4,11 @@ Everything that costs is tagged by the call that makes it, and goes when the mac
 """
 
 import hashlib
-import math
 from typing import Any
 
 from cryoburst.model.plugins import MachineRequest, Offer
-from cryoburst.providers.aws import tags
+from cryoburst.providers.aws import catalogue, tags
 from cryoburst.providers.aws.images import Image
-
-SYSTEM = 20  # GiB for the system and what is installed
-UNKNOWN = 100  # GiB of scratch for a job of which nobody knows what it needs
-LARGEST = 16_384  # GiB of a gp3 disk
 
 
 def client_token(token: str, offer: Offer) -> str:
@@ -26,12 +21,8 @@ def client_token(token: str, offer: Offer) -> str:
 
 
 def scratch(request: MachineRequest) -> tuple[bool, int]:
-    """Whether the machine's own disks are the scratch space, and the GiB of its rented disk."""
-    needed = request.disk_bytes * 11 // 10  # with something to spare
-    gibibytes = math.ceil(needed / 2**30) if needed else UNKNOWN
-    own = request.offer.local_disk_bytes
-    local = own > 0 and own >= needed
-    return local, SYSTEM if local else min(SYSTEM + gibibytes, LARGEST)
+    """Whether the machine's own disks are the scratch space, and the GiB of its rented disk, as its price has it."""
+    return catalogue.scratch(request.disk_bytes, request.offer.local_disk_bytes)
 
 
 def arguments(

@@ -78,7 +78,7 @@ class AwsProvider:
         seconds. Before a setup those of all regions, by the snapshot, so that a plan can be made; a machine can't."""
         from cryoburst.providers.aws import catalogue, prices  # long lists
 
-        setup = notes.read(self._folder)
+        setup, need = notes.read(self._folder), catalogue.with_system(need)
         if setup is None:
             return catalogue.offers(need, ())
         # What is on an image of the user's own is not known here; the agent refuses a job that finds less.
