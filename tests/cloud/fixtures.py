@@ -83,8 +83,17 @@ class EmulatedCloud:
         raise AssertionError(f"never {what}{chr(10) + self.console(name)[-3000:] if name else ''}")
 
     def said(self, name: str, words: str, seconds: float = PATIENCE) -> str:
-        """The console, once it has these words."""
-        return self.until(lambda: words in (text := self.console(name)) and text, f"said {words!r}", name, seconds)
+        """The console, once it has these words. Fails at once when the machine is over."""
+
+        def look() -> str:
+            over = self.state(name) == "terminated"
+            text = self.console(name)
+            if words in text:
+                return text
+            assert not over, f"it ended, and never said {words!r}:\n{text[-3000:]}"
+            return ""
+
+        return self.until(look, f"said {words!r}", name, seconds)
 
     def ended(self, name: str, seconds: float = PATIENCE) -> dict[str, Any]:
         """The instance, once it is terminated."""

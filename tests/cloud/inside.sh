@@ -14,6 +14,7 @@ cd "$machine/root"
 
 mount -t proc -o nosuid,nodev,noexec proc proc
 for path in proc/sys proc/sysrq-trigger; do
+    [ -e "$path" ] || continue
     mount --bind "$path" "$path"
     mount -o remount,bind,ro "$path"
 done

@@ -53,7 +53,7 @@ class About:
     asked: list[str] = field(default_factory=list[str])  # the paths, for tests; refused ones end with " 401"
 
     def tree(self) -> Tree:
-        """``latest/meta-data``."""
+        """``latest``, but for the user data."""
         name = f"ip-{self.private.replace('.', '-')}.{self.region}.compute.internal"
         card = {
             "device-number": "0", "interface-id": "eni-0", "local-hostname": name, "local-ipv4s": self.private,
@@ -77,7 +77,7 @@ class About:
             found["spot"] = {"instance-action": json.dumps(dict(self.action)), "termination-time": self.action["time"]}
         if self.tags:
             found["tags"] = {"instance": self.tags}
-        return found
+        return {"dynamic": {"instance-identity": {"document": self.identity()}}, "meta-data": found}
 
     def credential(self) -> str:
         """The role's key as the service writes it."""
@@ -173,15 +173,11 @@ class Asked(BaseHTTPRequestHandler):
     def found(self, about: About, names: list[str]) -> bytes | None:
         """What is at a path below the version; None when nothing is."""
         if not names:
-            return b"dynamic\nmeta-data\nuser-data"
+            return b"dynamic\nmeta-data\nuser-data"  # without slashes
         if names == ["user-data"]:
             return about.user_data or None
-        if names == ["dynamic", "instance-identity", "document"]:
-            return about.identity().encode()
-        if names[0] != "meta-data":
-            return None
         node: str | Tree = about.tree()
-        for name in names[1:]:
+        for name in names:
             if isinstance(node, str) or name not in node:
                 return None
             node = node[name]

@@ -1,7 +1,7 @@
 """The network of the emulated cloud: a router in a namespace of its own, and a cable to each machine.
 
-    this computer 10.77.K.1 ── up│ router: addresses, security groups, metadata │m1 ── ens5 172.31.x.y  a machine
-                                 │                                              │m2 ── ens5 172.31.x.z  another one
+    this computer 10.77.K.1 ── home│ router: addresses, security groups, metadata │m10 ── ens5  a machine
+                                   │                                              │m11 ── ens5  another one
 
 A machine has a private address of the default VPC, and a public one of 10.77.K.0/24 that the router translates, as on
 AWS. It may open connections to those ports of 10.77.K.1 that were given a ``door``, and to the metadata service; nobody
@@ -36,24 +36,24 @@ table inet cloud {{
     map public {{ type ipv4_addr : ipv4_addr; }}
     chain dstnat {{
         type nat hook prerouting priority dstnat;
-        iifname "up" dnat ip to ip daddr map @private
+        iifname "home" dnat ip to ip daddr map @private
     }}
     chain srcnat {{
         type nat hook postrouting priority srcnat;
-        oifname "up" snat ip to ip saddr map @public
+        oifname "home" snat ip to ip saddr map @public
     }}
     chain forward {{
         type filter hook forward priority filter; policy drop;
         ip saddr @cut drop
         ip daddr @cut drop
         ct state established,related accept
-        oifname "up" ip daddr {host} tcp dport @doors accept
+        oifname "home" ip daddr {host} tcp dport @doors accept
         ip daddr . ip protocol . th dport . ip saddr @open accept
     }}
     chain input {{
         type filter hook input priority filter; policy drop;
         ct state established,related accept
-        iifname != "up" ip daddr {metadata} tcp dport 80 accept
+        iifname != "home" ip daddr {metadata} tcp dport 80 accept
     }}
 }}
 """
@@ -90,10 +90,10 @@ class Network:
             route add 10.77.{self.net}.0/24 via {router}
         """)  # fmt: skip
         self.ip(f"""
-            addr add {router}/30 dev up
+            addr add {router}/30 dev home
             addr add {METADATA}/32 dev lo
             link set lo up
-            link set up up
+            link set home up
             route add default via {self.host}
         """)
         self.inside(["sysctl", "-qw", "net.ipv4.ip_forward=1"])
@@ -107,7 +107,7 @@ class Network:
     def _plug_in(self) -> int:
         """Take a number that no other cloud on this computer has: an interface's name exists once."""
         for number in range(1, 255):
-            words = f"ip link add cryob{number} type veth peer name up netns {self.pid}"
+            words = f"ip link add cryob{number} type veth peer name home netns {self.pid}"
             done = subprocess.run(words.split(), capture_output=True, text=True, timeout=TIME, check=False)
             if done.returncode == 0:
                 return number

@@ -1,6 +1,6 @@
 """The root file system that the emulated cloud's machines start from: Debian 12 as its cloud images are, and RELION.
 
-Made once for a computer by mmdebstrap (about two minutes and 900 MB), kept below the user's cache folder under a name
+Made once for a computer by mmdebstrap (two or three minutes and 510 MB), kept below the user's cache folder under a name
 that holds the checksum of its recipe, and never written to afterwards: machines lay their own layer over it.
 
     python -m tests.cloud.rootfs        makes it if need be, and prints where it is
@@ -40,7 +40,19 @@ MASKED = (
     # Ec2Local asks for an address by DHCP, for a minute; our machines have theirs when they start.
     "cloud-init-local.service",
 )  # fmt: skip
-# cloud-init finds EC2 by what the firmware says; here is none, so dmidecode says it as on a Nitro instance.
+# cloud-init finds EC2 by what the firmware says, and only where it is not in a container; here is no firmware, and
+# systemd sees the namespaces: so these two say what they say on a Nitro instance.
+DETECT = """#!/bin/sh
+case " $* " in
+*" -c "* | *" --container "*) answer=none ;;
+*) answer=amazon ;;
+esac
+case " $* " in
+*" -q "* | *" --quiet "*) ;;
+*) echo $answer ;;
+esac
+[ $answer != none ]
+"""
 DMIDECODE = """#!/bin/sh
 case "$*" in
 *system-uuid* | *system-serial*) echo ec2f00d0-0000-4000-8000-000000000000 ;;
@@ -58,6 +70,7 @@ ssh_genkeytypes: [ed25519]
 apt: {preserve_sources_list: true}
 """
 FILES = {
+    "usr/bin/systemd-detect-virt": (DETECT, 0o755),
     "usr/sbin/dmidecode": (DMIDECODE, 0o755),
     "etc/cloud/cloud.cfg.d/99-emulated.cfg": (CLOUD, 0o644),
     "etc/cloud/ds-identify.cfg": ("policy: enabled\n", 0o644),
@@ -111,6 +124,8 @@ def alone(lock: Path) -> Iterator[None]:
 
 def bootstrap(target: Path) -> None:
     words = [
+        # What it mounts in there goes with its processes, however they end.
+        "unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc",
         "mmdebstrap", "--mode=root", "--variant=minbase", f"--include={','.join(PACKAGES)}",
         "--aptopt=Acquire::Retries 2",
         *(f"--dpkgopt=path-exclude={pattern}" for pattern in LEFT_OUT),
