@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from moto.core.responses import ActionResult
 from moto.core.utils import utcnow
-from moto.ec2.exceptions import EC2ClientError
+from moto.ec2.exceptions import EC2ClientError, InvalidInstanceIdError
 from moto.ec2.models import EC2Backend
 from moto.ec2.models.instances import Instance, InstanceBackend, InstanceState, Reservation, StateReason
 from moto.ec2.responses.general import General
@@ -51,7 +51,8 @@ def install(life: Life) -> None:
     """Give moto's instances a life. Once in a process."""
     lock = threading.RLock()
     ordered: dict[tuple[str, str], tuple[str, Reservation]] = {}
-    made, terminated, listed = InstanceBackend.run_instances, Instance.terminate, InstanceBackend.all_reservations
+    made, terminated = InstanceBackend.run_instances, Instance.terminate
+    all_of, some_of = InstanceBackend.describe_instances, InstanceBackend.get_reservations_by_instance_ids
 
     def run_instances(
         self: EC2Backend, image_id: str, count: int, user_data: Any, groups: list[str], **wanted: Any
@@ -79,13 +80,18 @@ def install(life: Life) -> None:
             life.end(self)
             return before
 
-    def all_reservations(self: EC2Backend, filters: Any = None) -> list[Reservation]:
-        now = utcnow()
-        return [
-            reservation
-            for reservation in listed(self, filters)
-            if all((now - each.launch_time).total_seconds() >= life.listing_delay for each in reservation.instances)
-        ]
+    def listed(reservation: Reservation) -> bool:
+        ages = [(utcnow() - each.launch_time).total_seconds() for each in reservation.instances]
+        return all(age >= life.listing_delay for age in ages)
+
+    def describe_instances(self: EC2Backend, filters: Any = None) -> list[Reservation]:
+        return [each for each in all_of(self, filters) if listed(each)]
+
+    def get_reservations_by_instance_ids(self: EC2Backend, instance_ids: list[str], filters: Any = None) -> Any:
+        found: list[Reservation] = some_of(self, instance_ids, filters)
+        if not all(map(listed, found)):
+            raise InvalidInstanceIdError(instance_ids[0])
+        return found
 
     def get_console_output(self: General) -> ActionResult:
         instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))
@@ -93,7 +99,8 @@ def install(life: Life) -> None:
         return ActionResult({"InstanceId": instance.id, "Timestamp": utcnow(), "Output": text})
 
     InstanceBackend.run_instances = run_instances  # type: ignore[method-assign]
-    InstanceBackend.all_reservations = all_reservations  # type: ignore[method-assign]
+    InstanceBackend.describe_instances = describe_instances  # type: ignore[method-assign]
+    InstanceBackend.get_reservations_by_instance_ids = get_reservations_by_instance_ids  # type: ignore[method-assign]
     Instance.terminate = terminate  # type: ignore[method-assign]
     General.get_console_output = get_console_output  # type: ignore[method-assign]
     publish_images()
