@@ -11,8 +11,10 @@ It needs root, for namespaces and mounts, and touches this computer's own networ
 that it makes ends with its processes, however they end: no namespace and no mount has a name.
 """
 
+import json
 import os
 import shutil
+from pathlib import Path
 
 PROGRAMS = {
     "ip": "iproute2",
@@ -21,6 +23,12 @@ PROGRAMS = {
     "unshare": "util-linux",
     "nsenter": "util-linux",
 }
+IMAGES = Path(__file__).parent.parent / "servers/images.json"  # what moto knows of
+
+
+def image() -> str:
+    """The id of the image that machines start from."""
+    return str(json.loads(IMAGES.read_text())[0]["ami_id"])
 
 
 def lacking() -> str:

@@ -21,11 +21,12 @@ from moto.ec2.responses.general import General
 from moto.iam.models import iam_backends
 from moto.ssm import models as ssm
 
+from . import image
+
 NO_TOKEN = "ABCDE"  # what moto makes of a request without one
-IMAGE = "ami-0deb12000000000a1"  # of images.json
 IMAGES = {  # the public parameters by which Debian tells its newest image, <https://wiki.debian.org/Cloud/AmazonEC2Image>
-    "/aws/service/debian/release/12/latest/amd64": IMAGE,
-    "/aws/service/debian/release/bookworm/latest/amd64": IMAGE,
+    "/aws/service/debian/release/12/latest/amd64": image(),
+    "/aws/service/debian/release/bookworm/latest/amd64": image(),
 }
 
 

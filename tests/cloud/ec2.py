@@ -26,7 +26,7 @@ from tests.servers import Programs, Server, programs
 from tests.servers.clients import connect
 from tests.servers.proxy import Proxy
 
-from . import lacking
+from . import IMAGES, lacking
 from .machine import Machine, cgroups
 from .metadata import PORT, About, Key, Metadata, stamp
 from .network import METADATA, Cable, Network
@@ -277,7 +277,7 @@ def cloud(folder: Path | None, server: Server) -> Iterator[Running]:
         raise RuntimeError(why)
     image = rootfs()
     os.environ |= {
-        "MOTO_AMIS_PATH": str(Path(__file__).with_name("images.json")),
+        "MOTO_AMIS_PATH": str(IMAGES),
         "MOTO_ENABLE_AMI_VALIDATION": "true",
         "MOTO_EC2_ENABLE_INSTANCE_TYPE_VALIDATION": "true",
     }

@@ -1,7 +1,7 @@
 """The root file system that the emulated cloud's machines start from: Debian 12 as its cloud images are, and RELION.
 
-Made once for a computer by mmdebstrap (two or three minutes and 510 MB), kept below the user's cache folder under a name
-that holds the checksum of its recipe, and never written to afterwards: machines lay their own layer over it.
+Made once for a computer by mmdebstrap (two or three minutes and 510 MB), kept below the user's cache folder under a
+name that holds the checksum of its recipe, and never written to afterwards: machines lay their own layer over it.
 
     python -m tests.cloud.rootfs        makes it if need be, and prints where it is
 """

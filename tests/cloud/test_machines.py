@@ -12,8 +12,8 @@ import pytest
 from tests.servers import Server
 from tests.servers.clients import connect, new_bucket
 
-from . import lacking
-from .fixtures import IMAGE, KIND, PATIENCE, EmulatedCloud, started
+from . import image, lacking
+from .fixtures import KIND, PATIENCE, EmulatedCloud, started
 
 pytestmark = pytest.mark.slow
 IMDS = """
@@ -27,7 +27,7 @@ OFF = "systemctl --no-block poweroff\n"
 def run(cloud: EmulatedCloud, script: str, token: str = "", **more: Any) -> str:
     """Start a machine that runs a script once it is up; its id."""
     order: dict[str, Any] = {
-        "ImageId": IMAGE,
+        "ImageId": image(),
         "InstanceType": KIND,
         "MinCount": 1,
         "MaxCount": 1,
@@ -125,7 +125,7 @@ def test_refusals_delays_and_late_listings(cloud: EmulatedCloud) -> None:
     assert error(ec2.describe_instances, InstanceIds=[name]) == "InvalidInstanceID.NotFound"
     cloud.until(lambda: name in json.dumps(ec2.describe_instances(), default=str), "listed")
     parameter = "/aws/service/debian/release/12/latest/amd64"
-    assert cloud.client("ssm").get_parameter(Name=parameter)["Parameter"]["Value"] == IMAGE
+    assert cloud.client("ssm").get_parameter(Name=parameter)["Parameter"]["Value"] == image()
 
 
 def test_nobody_gets_in_and_machines_get_to_the_store_alone(cloud: EmulatedCloud) -> None:
