@@ -5,13 +5,14 @@ every 0.1 s): a machine counts as lost after LOST s instead of 60, so that a cut
 minutes is at the default.
 """
 
+import base64
 import json
 import time
 from typing import Any
 
 import pytest
-from tests.servers import Server
-from tests.servers.clients import connect
+from tests.servers import Server, store_url
+from tests.servers.clients import connect, new_bucket
 from tests.services import refinement
 from tests.services.home import Home
 
@@ -73,10 +74,30 @@ def test_nothing_of_the_user_is_on_the_machine_and_it_is_rented_once(home: Home,
     assert_home(home, folder)
     assert len(reasons(home, cloud)) == 1
     for order in orders(cloud):
-        text = json.dumps(order)
+        text = json.dumps(order) + base64.b64decode(order["UserData"]).decode()
         assert order["MetadataOptions.HttpTokens"] == "required"
         assert not any(cloud.environment[name] in text for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
     assert not cloud.client("ec2").describe_volumes()["Volumes"]
+
+
+def test_a_store_of_ones_own(home: Home, cloud: EmulatedCloud, radosgw_server: Server) -> None:
+    """A bucket that the role does not open: the machine has a credential of its attempt alone."""
+    home.environment |= {"CRYOBURST_WALLTIME_HOURS": "0.5", "CRYOBURST_GRACE_MINUTES": "10"}
+    url = store_url(cloud.s3, cloud.region, new_bucket(radosgw_server), "lab")
+    url += f"&sts={cloud.s3}&role={radosgw_server.role}"
+    assert home.call("store", "add", "own", url).returncode == 0
+    folder = home.job(script="env\ncp in.bin Script/job001/one.bin\ncp in.bin Script/job001/two.bin\n")
+    done = home.call("submit", "--job", folder, "--to", "aws", "--store", "own")
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = home.ended()
+    assert run["state"] == "SUCCEEDED", home.log()
+    assert_home(home, folder)
+    assert "AWS_" not in (home.project / folder / "out.log").read_text()
+    (order,) = orders(cloud)
+    user_data = base64.b64decode(order["UserData"]).decode()
+    assert "AWS_SESSION_TOKEN" in user_data
+    assert not any(cloud.environment[name] in user_data for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+    assert "IamInstanceProfile.Name" not in order
 
 
 def test_a_refinement_of_relion(home: Home, cloud: EmulatedCloud) -> None:
