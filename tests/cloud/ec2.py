@@ -4,9 +4,12 @@
 
 prints its endpoints and an environment for boto3 as one JSON document, and runs until it is ended. All that it makes is
 in one folder and in processes under a keeper (tests/servers/keeper.py), and ends with it, however it ends.
+
+moto reads its settings when it is imported, so it is only once they are made: in ``cloud`` and behind it.
 """
 
 import argparse
+import base64
 import contextlib
 import dataclasses
 import json
@@ -18,7 +21,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +47,9 @@ class Guest:
 
     instance: Any  # moto's
     about: About
-    machine: Machine | None = None
+    machine: Machine
     noticed: bool = True  # whether EC2 notices its death
+    turning: threading.Lock = field(default_factory=threading.Lock)  # it on, or off
 
 
 class Cloud:
@@ -84,42 +88,40 @@ class Cloud:
         )
         machine = Machine(self.made.folder / "machines" / instance.id, self.made, self.network, cable, self.cgroup)
         self.guests[instance.id] = Guest(instance, about, machine)
-        threading.Thread(target=self._boot, args=(instance.id,), daemon=True).start()
+        threading.Thread(target=self._boot, args=(self.guests[instance.id],), daemon=True).start()
 
-    def _boot(self, name: str) -> None:
+    def _boot(self, guest: Guest) -> None:
+        time.sleep(self.pending)
+        with guest.turning:
+            if guest.instance.state == "pending":
+                self._start(guest)
+
+    def _start(self, guest: Guest) -> None:
         from . import calls
 
-        guest = self.guests[name]
         instance, about, machine = guest.instance, guest.about, guest.machine
-        assert machine is not None
-        time.sleep(self.pending)
-        if instance.state != "pending":
-            return
         role, statements = calls.role_of(instance)
-        about.role, about.key = role, Keys(self.server, name, statements) if statements else None
+        about.role, about.key = role, Keys(self.server, instance.id, statements) if statements else None
         about.spot = instance.lifecycle == "spot"
         if instance.metadata_options.instance_metadata_tags == "enabled":
             about.tags = {tag["key"]: tag["value"] for tag in instance.get_tags()}
         self.metadata.known[about.private] = about
         try:
-            machine.start(self.image, lambda powered_off: self._ended(name, powered_off))
+            machine.start(self.image, lambda powered_off: self._ended(guest, powered_off))
         except RuntimeError as error:
             print(error, file=sys.stderr)
-            calls.explain(instance, "Server.InternalError", "Internal error on launch")
             instance.terminate()
+            calls.explain(instance, "Server.InternalError", "Internal error on launch")
             return
         for protocol, ports, sources in calls.ingress(instance):
             self.network.open(machine.cable, protocol, ports, sources)
         if instance.state == "pending":
             calls.settle(instance, "running")
-        else:
-            machine.kill()
 
-    def _ended(self, name: str, powered_off: bool) -> None:
+    def _ended(self, guest: Guest, powered_off: bool) -> None:
         """A machine is over, by itself or not."""
         from . import calls
 
-        guest = self.guests[name]
         instance = guest.instance
         if instance.state in ("shutting-down", "terminated") or not guest.noticed:
             return
@@ -141,7 +143,7 @@ class Cloud:
         from . import calls
 
         machine = guest.machine
-        if machine is not None:
+        with guest.turning:
             machine.kill()
             until = time.monotonic() + END
             while machine.pid and machine.over is None and time.monotonic() < until:
@@ -152,8 +154,7 @@ class Cloud:
 
     def console(self, instance: Any) -> bytes:
         """See ``calls.Life.console``."""
-        machine = self.guests[instance.id].machine
-        return machine.console() if machine is not None else b""
+        return self.guests[instance.id].machine.console()
 
     # --------------------------------------------------------------------------------------------- what tests want
 
@@ -170,8 +171,8 @@ class Cloud:
                 "state": guest.instance.state,
                 "private": guest.about.private,
                 "public": guest.about.public,
-                "pid": guest.machine.pid if guest.machine else 0,
-                "folder": str(guest.machine.folder) if guest.machine else "",
+                "pid": guest.machine.pid,
+                "folder": str(guest.machine.folder),
                 "asked": guest.about.asked,
             }
             for name, guest in list(self.guests.items())
@@ -183,15 +184,15 @@ class Cloud:
 
     def cut(self, instance: str) -> None:
         """Cut a machine's network, but for its metadata."""
-        self.network.cut(self._machine(instance).cable)
+        self.network.cut(self.guests[instance].machine.cable)
 
     def heal(self, instance: str) -> None:
-        self.network.heal(self._machine(instance).cable)
+        self.network.heal(self.guests[instance].machine.cable)
 
     def power_cut(self, instance: str, noticed: bool = True) -> None:
         """Kill a machine at one blow; not ``noticed``, EC2 goes on saying that it runs."""
         self.guests[instance].noticed = noticed
-        self._machine(instance).kill()
+        self.guests[instance].machine.kill()
 
     def interrupt(self, instance: str, seconds: float = 120.0) -> None:
         """Take a spot instance away in ``seconds``, and say so in its metadata until then."""
@@ -220,11 +221,6 @@ class Cloud:
                 raise TimeoutError("a machine does not end")
             time.sleep(0.02)
 
-    def _machine(self, instance: str) -> Machine:
-        machine = self.guests[instance].machine
-        assert machine is not None
-        return machine
-
 
 class Keys:
     """Keys of an instance's role that the S3 server takes, with what the role's policies allow and no more.
@@ -251,8 +247,6 @@ class Keys:
 
 def user_data(instance: Any) -> bytes:
     """The instance's user data, which may be compressed."""
-    import base64
-
     given = instance.user_data
     return base64.b64decode(given.as_bytes()) if given else b""
 
