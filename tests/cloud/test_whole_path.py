@@ -45,7 +45,8 @@ def machines(home: Home, cloud: EmulatedCloud) -> list[dict[str, Any]]:
 
 def reasons(home: Home, cloud: EmulatedCloud) -> list[str]:
     """Why each machine ended, once none is left."""
-    cloud.until(lambda: all(each["State"]["Name"] == "terminated" for each in machines(home, cloud)), "all ended")
+    for each in machines(home, cloud):
+        cloud.ended(each["InstanceId"])
     return [each["StateReason"]["Code"] for each in machines(home, cloud)]
 
 
