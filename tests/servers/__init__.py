@@ -81,11 +81,18 @@ class Programs:
 
     def start(self, name: str, command: Sequence[str | Path], environment: dict[str, str] | None = None) -> None:
         """Start a program that runs until the end; what it prints is in ``logs/NAME.out``. Returns at once."""
-        assert self.keeper.stdin is not None
         order = {"name": name, "command": [str(word) for word in command], "environment": environment or {}}
+        self._order(order)
+        self.names.append(name)
+
+    def leave(self, folder: Path) -> None:
+        """Have a folder of control groups removed at the end, when nothing runs in them any more."""
+        self._order({"leave": str(folder)})
+
+    def _order(self, order: dict[str, object]) -> None:
+        assert self.keeper.stdin is not None
         self.keeper.stdin.write(json.dumps(order).encode() + b"\n")
         self.keeper.stdin.flush()
-        self.names.append(name)
 
     def wait(self, what: str, ready: Callable[[], bool]) -> None:
         """Return when ``ready()``. Raises RuntimeError with the logs' ends when a program ended, or after START."""

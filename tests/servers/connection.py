@@ -22,6 +22,7 @@ UPSTREAM = 300.0  # s that the server may be silent
 LOOK = 0.1  # s between two looks whether the network or the proxy has ended
 SKEW = 900.0  # s: S3's limit between a request's date and the server's clock
 MEANING = {
+    200: "OK",
     400: "Bad Request",
     403: "Forbidden",
     404: "Not Found",
@@ -329,7 +330,7 @@ def refuse(fault: Fault, request: Request) -> bytes | None:
         status, code, date = 403, "RequestTimeTooSkewed", http_date(fault.seconds)
     elif fault.kind != "fail":
         return None
-    body = XML.format(code=escape(code), path=escape(f"/{request.bucket}/{request.key}")).encode()
+    body = XML.format(code=escape(code), path=escape(f"/{request.bucket}/{request.key}")).encode() if code else b""
     headers = [("Content-Type", "application/xml"), ("Content-Length", str(len(body))), ("Date", date), *fault.headers]
     return Message(f"HTTP/1.1 {status} {MEANING.get(status, 'Error')}", headers).encode() + body
 

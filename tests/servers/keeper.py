@@ -2,7 +2,8 @@
 
 Standard library only, and run as a file: ``python -I keeper.py FOLDER keep|remove``. Each line on standard input is a
 JSON document ``{"name", "command", "environment"}`` and starts a program in FOLDER; its output goes to
-``logs/NAME.out`` and its exit status, if it ends before it should, to ``logs/NAME.ended``.
+``logs/NAME.out`` and its exit status, if it ends before it should, to ``logs/NAME.ended``. A document ``{"leave"}``
+names a folder of control groups that is removed, with those in it, at the end.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -29,15 +31,18 @@ def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit())
     names: dict[int, str] = {}
+    left: list[str] = []
     try:
-        obey(folder, names, lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+        obey(folder, names, left, lambda: prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
     finally:
         end_all()
+        for each in left:
+            remove_folders(each)
         if afterwards == "remove":
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def obey(folder: Path, names: dict[int, str], bind: Callable[[], object]) -> None:
+def obey(folder: Path, names: dict[int, str], left: list[str], bind: Callable[[], object]) -> None:
     """Start what is asked for, until standard input ends."""
     rest = b""
     while True:
@@ -52,6 +57,9 @@ def obey(folder: Path, names: dict[int, str], bind: Callable[[], object]) -> Non
         *lines, rest = (rest + read).split(b"\n")
         for line in lines:
             order = json.loads(line)
+            if "leave" in order:
+                left.append(order["leave"])
+                continue
             with (folder / "logs" / f"{order['name']}.out").open("ab") as log:
                 program = subprocess.Popen(
                     order["command"],
@@ -85,6 +93,20 @@ def end_all() -> None:
         with contextlib.suppress(ChildProcessError):
             os.waitpid(-1, 0)
         ended()
+
+
+def remove_folders(root: str) -> None:
+    """Remove folders that hold nothing but folders, the innermost first; the files of a control group don't count."""
+    for folder, _, _ in os.walk(root, topdown=False):
+        for _ in range(50):  # a control group is busy for a moment after its last process
+            try:
+                Path(folder).rmdir()
+            except FileNotFoundError:
+                break
+            except OSError:
+                time.sleep(0.02)
+            else:
+                break
 
 
 def our_children() -> list[int]:

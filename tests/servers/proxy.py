@@ -32,14 +32,14 @@ from .faults import Fault, Request, Rule, Side, Where
 
 
 class Proxy:
-    """A proxy on a free port of 127.0.0.1, from its making until ``close`` (or the end of ``with``).
+    """A proxy on a free port of ``host``, from its making until ``close`` (or the end of ``with``).
 
     It may stand in for its server: it has the same ``url``, ``environment``, keys, region and role. ``seed`` decides
     what rules with a probability do. Every method may be called while requests run, from any thread.
     """
 
-    def __init__(self, server: Server, seed: int = 0) -> None:
-        self.server = server
+    def __init__(self, server: Server, seed: int = 0, host: str = "127.0.0.1") -> None:
+        self.server, self.host = server, host
         self.name, self.region, self.role, self.other = server.name, server.region, server.role, server.other
         self.access_key, self.secret_key, self.environment = server.access_key, server.secret_key, server.environment
         self.requests: list[Request] = []
@@ -53,9 +53,9 @@ class Proxy:
         self._closing = threading.Event()
         self._refusing = threading.Event()
         self._connections: set[threading.Thread] = set()
-        self._listener = listen(0)
+        self._listener = listen(host, 0)
         self.port: int = self._listener.getsockname()[1]
-        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.endpoint = f"http://{host}:{self.port}"
         self._door: threading.Thread | None = None
         self._open()
 
@@ -75,6 +75,10 @@ class Proxy:
     ) -> Rule:
         """Answer with S3's XML of this error; ``performed``: the server did it all the same, and nobody knows."""
         return self._rule(Fault("fail", status=status, code=code, performed=performed, headers=headers), where)
+
+    def say(self, status: int, **where: Unpack[Where]) -> Rule:
+        """Answer with this status and no word, in the server's place."""
+        return self._rule(Fault("fail", status=status), where)
 
     def slow(
         self, *, delay: float = 0.0, rate: float | None = None, side: Side = "response", **where: Unpack[Where]
@@ -127,7 +131,7 @@ class Proxy:
     def restore(self) -> None:
         if self._refusing.is_set():
             self._refusing.clear()
-            self._listener = listen(self.port)
+            self._listener = listen(self.host, self.port)
             self._network.set()
             self._open()
         self._network.set()
@@ -250,5 +254,5 @@ class Proxy:
         return made
 
 
-def listen(port: int) -> socket.socket:
-    return socket.create_server(("127.0.0.1", port), backlog=1024)
+def listen(host: str, port: int) -> socket.socket:
+    return socket.create_server((host, port), backlog=1024)

@@ -4,7 +4,6 @@ timer SECONDS TOKEN TEXT   starts what turns the machine off after so many secon
                            TEXT is this program
 start                      goes on in the background, where the end of cloud-init does not end it
 keep                       scratch disks, programs, the agent's archive; then the agent, as a user of its own; then off
-off                        turns the machine off
 
 Standard library only, and nothing of cryoburst: it brings cryoburst. However it ends, the machine is turned off, and
 the provider takes that for the machine's end. It writes below NOTES and the order's scratch folder, nowhere else.
@@ -40,8 +39,6 @@ def main(words: list[str]) -> None:
     """Do one verb."""
     if words[0] == "timer":
         timer(float(words[1]), words[2], words[3])
-    elif words[0] == "off":
-        off()
     else:
         with open(f"{NOTES}/order.json") as file:
             order = json.load(file)
@@ -86,7 +83,8 @@ def start() -> None:
     if os.path.isdir("/run/systemd/system"):
         # One process of the job that takes too much memory must not take the others along.
         settings = ["OOMPolicy=continue", "StandardOutput=journal+console", "StandardError=journal+console"]
-        settings.append(f"ExecStopPost={sys.executable} {NOTES}/boot.py off")
+        # Not our own ``off``, which waits: systemd, on its way down, would wait for it in turn, and the bill goes on.
+        settings.append(f"ExecStopPost={shutil.which('systemctl')} --no-block poweroff")
         unit = ["systemd-run", "--unit=cryoburst", "--no-block", *(f"--property={each}" for each in settings)]
         if subprocess.call([*unit, *program, "keep"]) == 0:
             return
