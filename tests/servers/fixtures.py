@@ -18,6 +18,12 @@ from . import Server
 if TYPE_CHECKING:
     from .proxy import Proxy
 
+# moto reads these when it is imported, which any test may do first.
+for _each in ("INSTANCE_TYPE", "AMI", "KEYPAIR"):  # or nonsense is taken
+    os.environ.setdefault(f"MOTO_EC2_ENABLE_{_each}_VALIDATION", "true")
+    os.environ.setdefault(f"MOTO_ENABLE_{_each}_VALIDATION", "true")
+os.environ.setdefault("MOTO_AMIS_PATH", str(Path(__file__).with_name("images.json")))  # not the 1285 that it knows
+
 
 @pytest.fixture(scope="session")
 def moto() -> Iterator[str]:
@@ -26,10 +32,6 @@ def moto() -> Iterator[str]:
     moto checks neither signatures nor checksums nor policies: it shows that requests are made and answers are read as
     they should be. The other servers mind.
     """
-    for each in ("INSTANCE_TYPE", "AMI", "KEYPAIR"):  # or nonsense is taken
-        os.environ.setdefault(f"MOTO_EC2_ENABLE_{each}_VALIDATION", "true")
-        os.environ.setdefault(f"MOTO_ENABLE_{each}_VALIDATION", "true")
-    os.environ.setdefault("MOTO_AMIS_PATH", str(Path(__file__).with_name("images.json")))  # not the 1285 that it knows
     from moto.server import ThreadedMotoServer
 
     logging.getLogger("werkzeug").setLevel(logging.WARNING)  # or a line for each request
