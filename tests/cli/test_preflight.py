@@ -155,6 +155,14 @@ def test_an_error_refuses_the_job_also_with_force(home: Home, spoil: object) -> 
     assert re.search(rf"^ERROR\s.*{re.escape(wanted)}", plan.stdout, re.MULTILINE), plan.stdout
 
 
+def test_a_store_that_its_machines_can_not_reach_refuses_the_job(home: Home) -> None:
+    done = home.call("submit", SCRIPT, "--to", "aws", "--force")
+    said = f"machines of aws can't reach the store file://{home.state}/store: name a bucket with cryoburst store add"
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert home.rows("runs") == 0
+    assert said in home.call("plan", SCRIPT, "--to", "aws").stdout
+
+
 def test_every_error_is_told_at_once(home: Home) -> None:
     number(home)
     ctf(home)
