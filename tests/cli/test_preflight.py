@@ -83,6 +83,10 @@ def no_size(home: Home) -> None:
     particles(home, "_rlnImageSize", "_rlnImageSizes")
 
 
+def no_pixel(home: Home) -> None:
+    particles(home, "0.1  3.0  8  2", "0.1  0.000000  8  2")
+
+
 def number(home: Home) -> None:
     particles(home, "000002@", "000009@")
 
@@ -126,6 +130,7 @@ ERRORS = {
     group: f"{STAR} has particles of optics group 7, which its table has not",
     voltage: f"the optics table of {STAR} lacks the voltage, Cs or pixel size",
     no_size: f"the optics table of {STAR} has no rlnImageSize for group 1",
+    no_pixel: f"the optics table of {STAR} has 0 as rlnImagePixelSize for group 1",
     number: f"{STACK} has 2 images and 9 are used: extract the particles again",
     box: f"{STACK} has images of 6 x 6 pixels, and the optics table says 8",
     halves: "2 MPI processes for two half sets: RELION needs an odd number, 3 at least",
@@ -153,6 +158,14 @@ def test_an_error_refuses_the_job_also_with_force(home: Home, spoil: object) -> 
     plan = home.call("plan", SCRIPT)
     assert plan.returncode == 2
     assert re.search(rf"^ERROR\s.*{re.escape(wanted)}", plan.stdout, re.MULTILINE), plan.stdout
+
+
+def test_a_store_that_its_machines_can_not_reach_refuses_the_job(home: Home) -> None:
+    done = home.call("submit", SCRIPT, "--to", "aws", "--force")
+    said = f"machines of aws can't reach the store file://{home.state}/store: name a bucket with cryoburst store add"
+    assert (done.returncode, said in done.stderr) == (2, True), done.stderr
+    assert home.rows("runs") == 0
+    assert said in home.call("plan", SCRIPT, "--to", "aws").stdout
 
 
 def test_every_error_is_told_at_once(home: Home) -> None:

@@ -24,7 +24,7 @@ def exit_(ended: str, code: int | None, sentence: str = "") -> Exit:
     [
         (ONE, "finished", 0, [S], "succeeded", ""),
         (ONE, "finished", 1, [S], "succeeded", "the script ended with code 1"),
-        (ONE, "finished", 0, [F], "failed", "see run.err"),
+        (ONE, "finished", 0, [F], "failed", "the program reported an error"),
         (ONE, "finished", 0, [S, F], "failed", ""),
         (ONE, "finished", 2, [A], "aborted", ""),
         (ONE, "aborted", 2, [A], "aborted", ""),

@@ -68,6 +68,7 @@ def settle(home: Home, number: int, state: RunState) -> None:
     [
         (["--to", "moon"], "choose one of"),
         (["--machine", "huge"], "has no machine huge"),
+        (["--region", "mars"], "local has no regions, and mars was asked for: leave --region out"),
         (["--max-price", "-1"], "not a price"),
         (["--max-price", "nan"], "not a price"),
         (["--parts", "0"], "not a number of parts"),

@@ -261,7 +261,7 @@ def mark(world: World, run: Run, state: RunState, reason: str, detail: str, verd
     """
     if verdict is None:
         outcome = {RunState.SUCCEEDED: "succeeded", RunState.STOPPED: "aborted"}.get(state, "failed")
-        verdict = Verdict(outcome, sentence(reason, detail, ended=True))
+        verdict = Verdict(outcome, sentence(reason, detail, ended=True, log=True))
     if not run.part and (Path(run.project) / run.job).is_dir():  # the folder is the whole run's
         world.package(run).mark(Path(run.project), run.job, verdict)
     now = world.clock()

@@ -58,7 +58,10 @@ def ranked(offers: Sequence[Offer], run: Run, hours: Hours = lambda _: 0.0) -> l
     """
     left = [offer for offer in offers if run.region in ("", offer.region)]
     if not left:
-        places = ", ".join(sorted({offer.region for offer in offers}))
+        places = ", ".join(sorted({offer.region for offer in offers if offer.region}))
+        if not places:
+            advice = "leave --region out, or choose another provider with --to"
+            raise BadInput(f"{run.provider} has no regions, and {run.region} was asked for", advice=advice)
         raise BadInput(f"{run.provider} has no machine for this job in {run.region}", advice=f"choose one of {places}")
     named = [offer for offer in left if run.machine in ("", offer.name)]
     if not named:

@@ -196,6 +196,11 @@ class Provider(Protocol):
         """End the machine and its disks. Silent when it is gone already; the machine may be listed for a while."""
         ...
 
+    def reaches(self, store_url: str) -> bool:
+        """Whether its machines can open such a store at all: a folder of this computer is none elsewhere. Asks
+        nobody."""
+        ...
+
     def lends(self, store_url: str) -> bool:
         """Whether its machines open this store by a right of their own (an instance role): then they are given no
         credential. Asks nobody."""

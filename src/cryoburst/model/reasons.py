@@ -65,10 +65,13 @@ _ALL = (
 REASONS: dict[str, Reason] = {reason.code: reason for reason in _ALL}
 
 
-def sentence(reason: str, detail: str, *, ended: bool) -> str:
-    """A reason with its particulars and advice, for people; and what comes of it, unless that is plain."""
+def sentence(reason: str, detail: str, *, ended: bool, log: bool = False) -> str:
+    """A reason with its particulars and advice, for people; and what comes of it, unless that is plain. In the log of
+    the program itself (``log``) nobody is told to read that."""
     if reason not in REASONS:
         return detail
     known = REASONS[reason]
+    if log and reason == "program_failed":
+        return f"{known.sentence}{f' ({detail})' if detail else ''}"
     next_ = "; it was tried until no retries were left" if ended else "; it is tried again"
     return f"{known.sentence}{f' ({detail})' if detail else ''}: {known.advice}{next_ if known.retry else ''}"

@@ -42,7 +42,7 @@ def examine(world: World, package: Package, job: Job, run: Run, parts: int = 1) 
     Raises BadInput when an input is missing or the job can't be split, and the store's error when a list can't be
     brought.
     """
-    findings: list[Finding] = []
+    findings = list(reach(world, run))
     series = Need(Resources(gpus=job.resources.gpus), job.software)
     try:
         # A machine with the cores that were typed comes first; where none has them, the job is fitted to the largest.
@@ -70,6 +70,13 @@ def examine(world: World, package: Package, job: Job, run: Run, parts: int = 1) 
         findings += size
     found = [*findings, *examined.findings]
     return Preflight(job, run, examined.inputs, found, examined.most, offer, examined.work)
+
+
+def reach(world: World, run: Run) -> Iterable[Finding]:
+    """The run's machines can open its store; error: known before anything is sent there."""
+    if not world.provider(run.provider).reaches(run.store):
+        advice = "name a bucket with cryoburst store add NAME URL, and choose it with --store NAME"
+        yield Finding("error", "store", f"machines of {run.provider} can't reach the store {run.store}: {advice}")
 
 
 def split(package: Package, job: Job, run: Run, wanted: int, cores: int) -> tuple[Run, str]:

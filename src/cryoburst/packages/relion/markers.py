@@ -30,7 +30,7 @@ def verdict(job: Job, exit_: Exit, markers: Iterable[str]) -> Verdict:
     if exit_.ended in ("inputs", "refused"):
         return Verdict("failed", exit_.sentence or "the machine could not run the command")
     if FAILURE in names:
-        return Verdict("failed", _why(exit_, "the program reported an error: see run.err"))
+        return Verdict("failed", _why(exit_, "the program reported an error"))
     if exit_.ended == "aborted" and SUCCESS in names:
         return Verdict("succeeded", "the program had finished when the request to abort arrived")
     if ABORTED in names or exit_.ended == "aborted":

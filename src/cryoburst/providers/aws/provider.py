@@ -143,6 +143,10 @@ class AwsProvider:
         finally:
             self._forget_listing()
 
+    def reaches(self, store_url: str) -> bool:
+        """See ``Provider.reaches``: the first program of a machine speaks S3 only."""
+        return store_url.startswith("s3://")
+
     def lends(self, store_url: str) -> bool:
         """See ``Provider.lends``: the bucket of ``cryoburst aws setup``."""
         setup = notes.read(self._folder)

@@ -97,6 +97,10 @@ class LocalProvider:
         except (OSError, Corrupt) as error:
             raise ProviderUnavailable(f"could not remove the machine: {error}", where=machine_id) from None
 
+    def reaches(self, store_url: str) -> bool:
+        """See ``Provider.reaches``: what this computer reaches, its machines do."""
+        return True
+
     def lends(self, store_url: str) -> bool:
         """See ``Provider.lends``. A folder needs no credential; a bucket's is handed over."""
         return False

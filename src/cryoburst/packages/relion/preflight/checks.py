@@ -49,9 +49,11 @@ def optics_columns(facts: Facts) -> Found:
     if facts.rule != "refine":
         return
     for optics in found.optics:
-        if not optics.box or not optics.pixel:
-            label = "rlnImagePixelSize" if optics.box else "rlnImageSize"
-            yield _error("optics", f"the optics table of {found.path} has no {label} for group {optics.group}")
+        for label, value in (("rlnImageSize", optics.box), ("rlnImagePixelSize", optics.pixel)):
+            if value <= 0:
+                has = f"{value:g} as" if label in found.labels else "no"
+                yield _error("optics", f"the optics table of {found.path} has {has} {label} for group {optics.group}")
+                break
 
 
 def ctf_columns(facts: Facts) -> Found:

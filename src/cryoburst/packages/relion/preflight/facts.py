@@ -20,7 +20,7 @@ OPTIMISER = ("rlnExperimentalDataStarFile", "rlnModelStarFile", "rlnDoAutoRefine
 
 @dataclass(frozen=True)
 class Optics:
-    """One row of the optics table. 0 is a value that the table has not."""
+    """One row of the optics table. 0 is a value that the table has not, or that is 0 there."""
 
     group: str
     name: str
