@@ -173,7 +173,10 @@ class Provider(Protocol):
     here: bool  # whether its machines are this computer: there the user's own credentials may be used
 
     def check(self) -> list[Finding]:
-        """Whether this provider can be used from here; asks for nothing that costs."""
+        """Whether this provider can be used from here; asks for nothing that costs.
+
+        An error has to be mended before it can; an info says that nobody has set it up; a warning may pass by itself.
+        """
         ...
 
     def offers(self, need: Need) -> list[Offer]:

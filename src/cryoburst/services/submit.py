@@ -64,6 +64,7 @@ def submit(
     try:
         job, run, wanted = _draft(world, settings, package, target, cwd, wishes)
         _check_free(world, run)
+        _check_provider(world, run)
     except BadInput as error:
         _refuse(world, package, target, cwd, error)
         raise
@@ -210,6 +211,14 @@ def _check_free(world: World, run: Run) -> None:
     other = world.ledger.unfinished_of(run.project, run.job)
     if other is not None:
         raise _busy(other)
+
+
+def _check_provider(world: World, run: Run) -> None:
+    """Whether the account can be used at all. One that does not answer may do so later: the run waits for it."""
+    provider = world.provider(run.provider)
+    wrong = [] if provider.here else [each for each in provider.check() if each.level in ("error", "info")]
+    if wrong:
+        raise BadInput(f"{run.provider} can't be used: {wrong[0].sentence}", where=run.job)
 
 
 class JobBusy(BadInput):

@@ -69,6 +69,8 @@ class AwsProvider:
             for region in setup.regions:
                 image = images.find(calls, region, setup.image)
                 findings.append(Finding("ok", self.name, f"{region}: machines start from {image.id} ({setup.image})"))
+        except ProviderUnavailable as error:
+            return [Finding("warning", self.name, str(error))]
         except CryoburstError as error:
             return [Finding("error", self.name, str(error))]
         return findings
