@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -123,12 +124,13 @@ class started:  # noqa: N801 - used like a function
     """``with started(server) as (cloud, process)``: a cloud of one's own, which ends with the block."""
 
     def __init__(self, server: Server) -> None:
+        self.complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - a pipe that nobody reads is full some day
         values = dataclasses.asdict(server) | {"logs": str(server.logs)}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.cloud.ec2", "--server", json.dumps(values)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self.complaints,
             text=True,
         )
 
@@ -138,10 +140,12 @@ class started:  # noqa: N801 - used like a function
         while not lines or lines[-1] != "}\n":
             lines.append(self.process.stdout.readline())
             if not lines[-1]:
-                _, why = self.process.communicate(timeout=PATIENCE)
-                raise RuntimeError(f"the emulated cloud did not start: {why[-2000:]}")
+                self.process.wait(timeout=PATIENCE)
+                self.complaints.seek(0)
+                raise RuntimeError(f"the emulated cloud did not start: {self.complaints.read()[-2000:]}")
         return EmulatedCloud(json.loads("".join(lines))), self.process
 
     def __exit__(self, *_: object) -> None:
         self.process.terminate()
         self.process.communicate(timeout=PATIENCE)
+        self.complaints.close()
