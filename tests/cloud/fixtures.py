@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.error
 import urllib.request
@@ -33,6 +34,12 @@ class EmulatedCloud:
         self.host: str = told["host"]
         self.interface: str = told["interface"]
         self.folder = Path(told["folder"])
+        self._clients: dict[tuple[str, str], Any] = {}
+
+    def close(self) -> None:
+        """Close the connections."""
+        for client in self._clients.values():
+            client.close()
 
     def ask(self, verb: str, **values: object) -> Any:
         """What ``ec2.Cloud`` or ``front.Front`` answers to a verb of theirs."""
@@ -48,14 +55,17 @@ class EmulatedCloud:
         import boto3
         from botocore.config import Config
 
-        return boto3.client(
-            service,
-            endpoint_url=self.s3 if service == "s3" else self.endpoint,
-            region_name=region or self.region,
-            aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
-            config=Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60),
-        )
+        key = (service, region or self.region)
+        if key not in self._clients:
+            self._clients[key] = boto3.client(
+                service,
+                endpoint_url=self.s3 if service == "s3" else self.endpoint,
+                region_name=key[1],
+                aws_access_key_id=self.environment["AWS_ACCESS_KEY_ID"],
+                aws_secret_access_key=self.environment["AWS_SECRET_ACCESS_KEY"],
+                config=Config(retries={"total_max_attempts": 1}, connect_timeout=10, read_timeout=60),
+            )
+        return self._clients[key]
 
     def instance(self, name: str) -> dict[str, Any]:
         """What DescribeInstances says of one."""
@@ -123,12 +133,13 @@ class started:  # noqa: N801 - used like a function
     """``with started(server) as (cloud, process)``: a cloud of one's own, which ends with the block."""
 
     def __init__(self, server: Server) -> None:
+        self.complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - a pipe that nobody reads is full some day
         values = dataclasses.asdict(server) | {"logs": str(server.logs)}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "tests.cloud.ec2", "--server", json.dumps(values)],
             cwd=ROOT,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self.complaints,
             text=True,
         )
 
@@ -138,10 +149,14 @@ class started:  # noqa: N801 - used like a function
         while not lines or lines[-1] != "}\n":
             lines.append(self.process.stdout.readline())
             if not lines[-1]:
-                _, why = self.process.communicate(timeout=PATIENCE)
-                raise RuntimeError(f"the emulated cloud did not start: {why[-2000:]}")
-        return EmulatedCloud(json.loads("".join(lines))), self.process
+                self.process.wait(timeout=PATIENCE)
+                self.complaints.seek(0)
+                raise RuntimeError(f"the emulated cloud did not start: {self.complaints.read()[-2000:]}")
+        self.cloud = EmulatedCloud(json.loads("".join(lines)))
+        return self.cloud, self.process
 
     def __exit__(self, *_: object) -> None:
+        self.cloud.close()
         self.process.terminate()
         self.process.communicate(timeout=PATIENCE)
+        self.complaints.close()
