@@ -323,6 +323,7 @@ def main() -> None:
         except RuntimeError as error:
             sys.exit(str(error))
         print(json.dumps(dataclasses.asdict(running), indent=2), flush=True)
+        os.dup2(2, 1)  # moto prints what it does not know, and nobody reads on: a full pipe would stop it
         while True:
             signal.pause()
 
