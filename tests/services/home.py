@@ -30,6 +30,8 @@ PATIENCE = 60.0  # s, on a loaded machine
 class Home:
     """Everything below ``root``: state, store, machines, settings, project."""
 
+    look = 0.05  # s between two looks at the runs; each is a command, and takes a core for a moment
+
     def __init__(self, root: Path) -> None:
         self.root, self.state, self.project = root, root / "state", root / "project"
         self.boots, self.config = root / "boots", root / "config/cryoburst/config.toml"
@@ -131,7 +133,7 @@ cat {folder}/out/* > {folder}/joined.bin
             for run in self.runs():
                 if run["number"] == number and holds(run):
                     return run
-            time.sleep(0.05)
+            time.sleep(self.look)
         raise AssertionError(f"it never came to that: {self.runs()}\n{self.log()}")
 
     def ended(self, number: int = 1) -> dict[str, Any]:
