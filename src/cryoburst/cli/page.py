@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryoburst.cli.named import writing
 from cryoburst.model.errors import BadInput, CryoburstError
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def write_page(ledger: "Ledger", run: "Run", path: Path) -> Path:
     if run.package not in packages:
         raise BadInput(f"no package {run.package} is installed here", advice="see cryoburst doctor")
     data = make_page(ledger, run, chain(open_store, ledger, packages[run.package], run))
-    path.write_bytes(data)
+    with writing(path):
+        path.write_bytes(data)
     return path
 
 
@@ -39,12 +41,15 @@ def make_page(ledger: "Ledger", run: "Run", links: "Sequence[Link]") -> bytes:
     from cryoburst.pictures.page import render
     from cryoburst.services.course import course
     from cryoburst.services.house import Plugins
+    from cryoburst.services.logs import parting_words
     from cryoburst.services.report import detail_values
 
     packages = Plugins("packages")
     goes = course(packages, ledger, run)
     drawn, notes = _pictures(ledger, run, goes)
     values = detail_values(ledger, run, time.time(), goes)
+    if words := parting_words(run, ledger.parts_of(run)):
+        notes.insert(0, f"Last words: {words}")
     title = packages[run.package].title
     made = page(values, goes, links[0].record, links, drawn, title, [*notes, *links[0].notes])
     return render(made).encode("utf-8", "surrogateescape")

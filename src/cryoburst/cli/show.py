@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from cryoburst.model.course import Course
     from cryoburst.model.run import Run
 
-WORDS = 160  # characters of a program's last line
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst show``."""
@@ -27,14 +25,18 @@ def run(options: argparse.Namespace) -> int:
 
     from cryoburst.cli.show_values import print_json
     from cryoburst.services import settings as settings_
+    from cryoburst.services import watcher
     from cryoburst.services.course import course
     from cryoburst.services.house import Plugins
     from cryoburst.services.ledger import open_ledger
     from cryoburst.services.report import detail_values
 
-    ledger = open_ledger(settings_.load())
+    settings = settings_.load()
+    ledger = open_ledger(settings)
     run = ledger.run(options.number)
-    if options.picture or options.html:
+    if not run.state.final or ledger.machines():  # as ``runs`` does: what is shown must not stand still
+        watcher.ensure(settings)
+    if options.picture is not None or options.html is not None:
         return _write(options, ledger, run)
     goes = course(Plugins("packages"), ledger, run)
     now = time.time()
@@ -50,6 +52,7 @@ def _write(options: argparse.Namespace, ledger: "Ledger", run: "Run") -> int:
     """Write the picture and the page that are asked for; say where they are."""
     from pathlib import Path
 
+    from cryoburst.cli.named import writing
     from cryoburst.cli.page import write_page
     from cryoburst.model.errors import BadInput
     from cryoburst.services.course import panels
@@ -57,22 +60,24 @@ def _write(options: argparse.Namespace, ledger: "Ledger", run: "Run") -> int:
 
     if options.json:
         raise BadInput("--json prints and writes no file", advice="leave it out, or --picture and --html")
-    if options.picture:
+    if options.picture is not None:
         path = Path(options.picture)
         if path.suffix.lower() != ".png":
             raise BadInput("a picture is a PNG file", where=options.picture, advice="name it FILE.png")
         found = panels(Plugins("packages"), ledger, run)
         from cryoburst.pictures import sheet  # takes a while to import, so not before there is something to draw
 
-        print(f"wrote {sheet.save(found, path)}")
-    if options.html:
+        with writing(path):
+            print(f"wrote {sheet.save(found, path)}")
+    if options.html is not None:
         print(f"wrote {write_page(ledger, run, Path(options.html))}")
     return 0
 
 
 def _print(values: "dict[str, Any]", run: "Run", parts: "list[Run]", goes: "Course | None", now: float) -> None:
     from cryoburst.cli.show_course import show
-    from cryoburst.cli.show_values import clock_time, count, duration, moment, price, size, table
+    from cryoburst.cli.show_values import clock_time, columns, count, duration, fitted, moment, price, size, table
+    from cryoburst.services.logs import parting_words
 
     print(f"Run {values['number']}  {values['state']}  {values['job']} ({values['kind']})")
     if values["explanation"]:
@@ -81,7 +86,7 @@ def _print(values: "dict[str, Any]", run: "Run", parts: "list[Run]", goes: "Cour
         values["state"] == "WAITING" or values["retry_at"] > now
     ):  # one that is past stays noted
         print(f"  tried again at {clock_time(values['retry_at'])}")
-    words = _last_words(run, parts)
+    words = parting_words(run, parts)
     if words:
         print(f"  last words: {words}")
     lines = (
@@ -111,6 +116,7 @@ def _print(values: "dict[str, Any]", run: "Run", parts: "list[Run]", goes: "Cour
     if values["each_part"]:
         rows = [_part_row(part, now) for part in values["each_part"]]
         head = ("PART", "STATE", "MACHINE", "ATTEMPT", "PROGRESS", "IN", "OUT", "WAIT", "RUN TIME", "NOTE")
+        head, rows = fitted(head, rows, ("IN", "OUT", "WAIT"), columns())
         print("\n" + table(head, rows, right=("PART", "ATTEMPT", "IN", "OUT", "WAIT", "RUN TIME")))
     if values["machines"]:
         rows = [(m["token"], m["state"], m["offer"] or "-", price(m["usd_per_hour"])) for m in values["machines"]]
@@ -162,19 +168,3 @@ def _progress(values: "dict[str, Any]", now: float) -> str:
         return progress(values["progress"])
     known = progress(values["progress"]) if values["progress"] else "no word on its progress yet"
     return f"{known}, heard of it {duration(now - values['observed'])} ago"
-
-
-def _last_words(run: "Run", parts: "list[Run]") -> str:
-    """What a program that failed said last, in one line; empty when it did not, or the store can't be read."""
-    from cryoburst.model.errors import one_line
-    from cryoburst.model.states import RunState
-    from cryoburst.services.house import Plugins
-    from cryoburst.services.logs import begun, last_words
-    from cryoburst.stores import open_store
-
-    packages = Plugins("packages")
-    if run.state is not RunState.FAILED or not begun(run) or run.package not in packages:
-        return ""
-    spoke = [part for part in parts if part.state is RunState.FAILED] or [run]
-    words = one_line(last_words(open_store(run.store), spoke, packages[run.package].logs[1]))
-    return words if len(words) <= WORDS else f"{words[:WORDS]}…"
