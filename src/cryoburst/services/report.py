@@ -37,7 +37,7 @@ def run_values(run: Run, now: float, parts: Sequence[Run] = ()) -> Values:
         "kind": run.kind,
         "project": run.project,
         "provider": run.provider,
-        "machine": run.placed or run.machine or None,
+        "machine": _machines(run, parts),
         "spot": run.spot,
         "region": run.region or None,
         "within_hours": run.within_hours,
@@ -75,6 +75,11 @@ def run_values(run: Run, now: float, parts: Sequence[Run] = ()) -> Values:
         "lost_since": run.lost_since or None,
         "observed": run.observed,
     }
+
+
+def _machines(run: Run, parts: Sequence[Run]) -> str | None:
+    """The types of the machines of a run and its parts, each once; before there is one, the type that is wished."""
+    return ", ".join(dict.fromkeys(each.placed for each in (*parts, run) if each.placed)) or run.machine or None
 
 
 def machine_values(machine: Machine, now: float) -> Values:
@@ -210,7 +215,7 @@ def detail_values(ledger: Ledger, run: Run, now: float, course: Course | None = 
     """One run with its parts, machines and events, and how it goes."""
     parts = ledger.parts_of(run)
     machines = [machine for each in (*parts, run) for machine in ledger.machines_of(each.uid)]
-    return run_values(run, now, parts) | {
+    return _agreed(run_values(run, now, parts), course) | {
         "course": course_values(course) if course else None,
         "store": run.store,
         "prefix": run.prefix,
@@ -219,6 +224,14 @@ def detail_values(ledger: Ledger, run: Run, now: float, course: Course | None = 
         "machines": [machine_values(m, now) for m in machines],
         "events": [{"time": e.time, "text": e.text} for e in ledger.events(run.uid)],
     }
+
+
+def _agreed(values: Values, course: Course | None) -> Values:
+    """A run's values whose progress is that of its files: the row was written a moment before."""
+    progress, counted = values["progress"], course.micrographs if course else None
+    if progress and counted and progress["unit"] == "micrographs":
+        return values | {"progress": progress | {"done": counted.done}}
+    return values
 
 
 def _part_values(part: Run, now: float) -> Values:
