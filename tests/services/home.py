@@ -126,9 +126,11 @@ cat {folder}/out/* > {folder}/joined.bin
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
-    def until(self, holds: Callable[[dict[str, Any]], object], number: int = 1) -> dict[str, Any]:
+    def until(
+        self, holds: Callable[[dict[str, Any]], object], number: int = 1, seconds: float = PATIENCE
+    ) -> dict[str, Any]:
         """The run's values once something holds of them."""
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             for run in self.runs():
                 if run["number"] == number and holds(run):
@@ -138,7 +140,7 @@ cat {folder}/out/* > {folder}/joined.bin
 
     def ended(self, number: int = 1) -> dict[str, Any]:
         """The run's values at its end."""
-        return self.until(lambda run: run["state"] in ("SUCCEEDED", "FAILED", "STOPPED"), number)
+        return self.until(lambda run: run["state"] in ("SUCCEEDED", "FAILED", "STOPPED"), number, 3 * PATIENCE)
 
     def log(self) -> str:
         """The watcher's log."""

@@ -81,7 +81,7 @@ def test_refine3d_of_three_processes_whose_machines_die(home: Home) -> None:
     done = home.call("submit", f"{folder}/run_submit.script", "--leave", "*.mrc")
     assert done.returncode == 0, done.stderr
     losses = sum(cut_after(home, folder, iteration, rng) for iteration in (2, 4))
-    run = home.until(lambda run: run["state"] in ("SUCCEEDED", "FAILED"))
+    run = home.ended()
     assert (run["state"], run["attempt"]) == ("SUCCEEDED", losses + 1), home.log()
     assert losses == 2
     assert len(home.goes_on()) == losses
@@ -126,7 +126,7 @@ def test_refine3d_whose_store_fills_up_waits_says_so_and_goes_on(home: Home, dis
     assert len(machines) == 1
     disk("store", 64_000)
     run = home.until(lambda run: (run["state"] == "RUNNING" and not run["reason"]) or run["state"] == "SUCCEEDED")
-    run = home.until(lambda run: run["state"] in ("SUCCEEDED", "FAILED"))
+    run = home.ended()
     assert (run["state"], run["attempt"]) == ("SUCCEEDED", 1), home.log()  # the machine waited
     assert kinds(refinement.names(home, folder)) == kinds(refinement.alone(home, folder))
     assert_at_most_one_again(home, folder)
