@@ -314,6 +314,10 @@ class SimulatedProvider:
         """Forget it."""
         self._known.pop(machine_id, None)
 
+    def reaches(self, store_url: str) -> bool:
+        """They do."""
+        return True
+
     def lends(self, store_url: str) -> bool:
         """Its machines may open the bucket."""
         return True
