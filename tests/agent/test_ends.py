@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from cryoburst.model.reasons import sentence
+
 from .stage import JOB, PREFIX, Stage, checksum, wait_for
 
 WAIT = "while [ ! -e go ]; do sleep 0.02; done"
@@ -198,6 +200,7 @@ def test_an_agent_killed_while_the_job_runs(stage: Stage) -> None:
     assert stage.exit.ended == "killed"
     assert stage.exit.code is None
     assert "killed on the machine" in stage.exit.sentence
+    assert sentence("agent_killed", stage.exit.sentence, ended=False).count("killed") == 1
     assert stage.log() == b"one\ntwo\n"
     assert set(stage.outputs()) == {"whole"}
     assert stage.told() == {"whole": checksum(b"1\n")}

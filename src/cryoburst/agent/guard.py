@@ -14,7 +14,7 @@ from cryoburst.model.documents import Batch, Exit, Spec, Started
 from cryoburst.model.plugins import Store
 
 UNKNOWN = 3600.0  # s in which the store must answer when the agent died before it knew its deadline
-KILLED = "the agent was killed on the machine before the job ended; the machine may have run out of memory"
+KILLED = "its agent was killed on the machine, which may have run out of memory"
 
 
 def finish(store: Store, key: str, root: str, token: str, pace: Pace) -> None:

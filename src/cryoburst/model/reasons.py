@@ -42,7 +42,7 @@ _ALL = (
     Reason("aborted", Fault.USER, False, "stopped by the user", "run it again or continue it when you like"),
     Reason("deadline", Fault.BUDGET, False, "the walltime was used up", "raise walltime_hours and continue the job"),
     Reason("machine_died", Fault.MACHINE, True, "the machine died", "see cryoburst machines --all"),
-    Reason("agent_killed", Fault.MACHINE, True, "the agent on the machine was killed", "it may need more memory"),
+    Reason("agent_killed", Fault.MACHINE, True, "the job was cut off", "a machine with more memory may do"),
     Reason("never_started", Fault.MACHINE, True, "the machine's agent never started", "see cryoburst doctor"),
     Reason("machine_disk_full", Fault.MACHINE, True, "the machine's disk is full", "choose one with a larger disk"),
     Reason("inputs_lost", Fault.STORE, True, "the machine could not fetch its inputs", "see cryoburst doctor"),
