@@ -1,6 +1,7 @@
 """All the ways in which an attempt ends other than by its script, and who finishes it then."""
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -278,3 +279,13 @@ def test_the_script_dies_with_the_agent(stage: Stage) -> None:
 
     wait_for(gone)
     assert os.getpid() != pid
+
+
+def test_a_program_that_the_kernel_killed_may_have_run_out_of_memory(stage: Stage) -> None:
+    hungry = "import time; held = bytearray(b'x') * 200_000_000; time.sleep(9)"
+    stage.spec(f'python3 -c "{hungry}" & sleep 2; kill -9 $!; wait $!')
+    assert stage.end(stage.start()) == (0, "")
+    assert (stage.exit.ended, stage.exit.code) == ("finished", 137)
+    said = r"ended by SIGKILL; memory may have run out \(the job took 2\d\d MB at its peak and the machine has \d+"
+    assert re.search(said, stage.exit.sentence), stage.exit.sentence
+    assert stage.exit.sentence.endswith("a machine with more of it may do")

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import time
 
-from cryoburst.agent import files, processes
+from cryoburst.agent import files, host, processes
 from cryoburst.agent.attempt import Attempt, Ended
 from cryoburst.agent.carry import TAG
 from cryoburst.agent.watch import Watch
@@ -99,7 +99,10 @@ class Command:
         if self._watch is not None:
             self._watch.close()
         code = self._process.returncode
-        return Ended(ended, _sentence(ended, code), code if code >= 0 else 128 - code, torn)
+        sentence = _sentence(ended, code)
+        if ended == "finished" and code in (-signal.SIGKILL, 128 + signal.SIGKILL):
+            sentence += _short_of_memory(self._attempt.peak_memory, host.memory())
+        return Ended(ended, sentence, code if code >= 0 else 128 - code, torn)
 
     def _poll(self) -> "select.poll":
         poll = select.poll()
@@ -214,6 +217,18 @@ def _sentence(ended: str, code: int) -> str:
     if code > 128 and code - 128 in set(signal.Signals):
         return f"the script ended with exit code {code}: a program of it was ended by {_signal(code - 128)}"
     return "the script ended" if code == 0 else f"the script ended with exit code {code}"
+
+
+def _short_of_memory(peak: int, memory: int) -> str:
+    """What nobody but the kernel may have done, with what is known of it: bytes, 0 is unknown."""
+    took = f"the job took {_size(peak)} at its peak" if peak else ""
+    has = f"the machine has {_size(memory)}" if memory else ""
+    known = " and ".join(part for part in (took, has) if part)
+    return f"; memory may have run out{f' ({known})' if known else ''}: a machine with more of it may do"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
 
 
 def _signal(number: int) -> str:

@@ -20,10 +20,15 @@ def describe(now: float, software: dict[str, str | None]) -> Host:
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
         processor=_first(r"^model name\s*:\s*(.+)$", "/proc/cpuinfo"),
         cores=len(os.sched_getaffinity(0)),
-        memory_bytes=int(_first(r"^MemTotal:\s*(\d+) kB", "/proc/meminfo") or 0) * 1024,
+        memory_bytes=memory(),
         gpus=[_first(r"^Model:\s*(.+)$", path) or "unknown" for path in sorted(glob.glob(GPUS))],
         software={name: version for name, version in software.items() if version is not None},
     )
+
+
+def memory() -> int:
+    """Bytes of memory of the machine; 0 when it does not tell."""
+    return int(_first(r"^MemTotal:\s*(\d+) kB", "/proc/meminfo") or 0) * 1024
 
 
 def _first(pattern: str, path: str) -> str:
