@@ -19,7 +19,7 @@ def test_plan_is_said_in_english(home: Home) -> None:
     assert done.returncode == 0, done.stderr
     values = home.json("plan", "--job", FOLDER)
     lines = done.stdout.splitlines()
-    assert lines[1] == f"would go to this computer (local), {count(values['offer']['cores'], 'core')}"
+    assert lines[1] == f"would go to this computer (local), {count(values['offer']['cores'], 'core')}, 0 USD/h"
     assert lines[2].startswith(f"reads {count(len(values['files']), 'file')}, ")
 
 

@@ -168,6 +168,15 @@ def test_a_store_that_its_machines_can_not_reach_refuses_the_job(home: Home) -> 
     assert said in home.call("plan", SCRIPT, "--to", "aws").stdout
 
 
+def test_spot_where_there_is_none_is_told_and_stops_nothing(home: Home) -> None:
+    said = "local has no spot machines for this job"
+    assert said in home.call("plan", SCRIPT, "--spot").stdout
+    assert said not in home.call("plan", SCRIPT).stdout
+    done = home.call("submit", SCRIPT, "--spot", "--wait")
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"cryoburst: {said}")
+
+
 def test_every_error_is_told_at_once(home: Home) -> None:
     number(home)
     ctf(home)

@@ -42,9 +42,9 @@ def run(options: argparse.Namespace) -> int:
     offer, files = values["offer"], values["files"]
     print(f"{values['job']} ({values['kind']}) in {values['project']}")
     if offer:
-        cost = "" if offer["usd_per_hour"] == 0 else f", {price(offer['usd_per_hour'])}"
+        cost = "0 USD/h" if offer["usd_per_hour"] == 0 else price(offer["usd_per_hour"])
         split = f" in {values['parts']} parts, each" if values["parts"] > 1 else ""
-        print(f"would go{split} to {place(offer['provider'], offer['name'])}, {count(offer['cores'], 'core')}{cost}")
+        print(f"would go{split} to {place(offer['provider'], offer['name'])}, {count(offer['cores'], 'core')}, {cost}")
     else:
         print("would go nowhere")
     sent = [f for f in files if not f["listed"]]

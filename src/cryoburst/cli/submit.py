@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> int:
     for finding in submitted.findings:
         if finding.level == "warning":
             tell(f"warning: {finding.sentence}")
-        if finding.subject == "parts":
+        if finding.subject in ("parts", "spot"):
             tell(finding.sentence)
     if said := watcher.renew(settings, [run.store.partition("://")[0]]):
         tell(said)

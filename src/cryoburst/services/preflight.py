@@ -52,6 +52,9 @@ def examine(world: World, package: Package, job: Job, run: Run, parts: int = 1) 
         findings.append(Finding("error", "machine", _said(error)))
     if offers:
         findings += versions(world, job, run, offers[0])
+        if run.spot and not any(offer.spot for offer in offers):
+            said = f"{run.provider} has no spot machines for this job: it goes to one that is not taken back"
+            findings.append(Finding("info", "spot", said))
         cores = max(offer.cores for offer in offers)
         job, said = package.fit(job, cores)
         if said:
