@@ -190,6 +190,11 @@ def test_nothing_is_replaced(home: Home) -> None:
     assert home.fails("export", "1", "--out", "Extract").startswith("the folder is not empty (Extract)")
     assert home.fails("export", "1", "--out", "none/x.zip").startswith("there is no such folder (none)")
     assert home.fails("export", "1", "--out", ".").startswith("this can't be replaced (.)")
+    assert home.fails("export", "1", "--out", "x.tar").startswith("a crate is a folder or a .zip file (x.tar)")
+    assert home.fails("export", "1", "--out", "/proc/x").startswith(
+        "it can't be written: No such file or directory (/proc/x)"
+    )
+    assert home.fails("export", "1", "--license", "").startswith("these are no terms (--license '')")
     assert (home.project / "there.zip").read_text() == "mine"
     (home.project / "empty").mkdir()
     assert export(home, "--out", "empty")["crate"] == "empty"

@@ -170,7 +170,13 @@ def test_what_a_later_run_made_is_not_shown_as_this_ones(home: Home) -> None:
         (("--picture", "x.jpg"), "a picture is a PNG file (x.jpg): name it FILE.png"),
         (("--html", "x.txt"), "a page is an HTML file (x.txt): name it FILE.html"),
         (("--json", "--html", "x.html"), "--json prints and writes no file: leave it out, or --picture and --html"),
-        (("--picture", "none/x.png"), "No such file or directory: none/x.png"),
+        (("--picture", "none/x.png"), "there is no such folder (none): make it, or name another place"),
+        (("--html", "none/x.html"), "there is no such folder (none): make it, or name another place"),
+        (
+            ("--html", "/proc/x.html"),
+            "it can't be written: No such file or directory (/proc/x.html): name another place, where there is room",
+        ),
+        (("--html", ""), "a page is an HTML file (.): name it FILE.html"),
     ],
 )
 def test_words_that_make_no_sense(home: Home, words: tuple[str, ...], sentence: str) -> None:

@@ -10,7 +10,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     number_argument(parser)
     parser.add_argument("--out", metavar="DIR|ZIP", default="", help="where it goes (run-N.crate.zip)")
     parser.add_argument("--with-data", action="store_true", help="with the run's outputs, not only their checksums")
-    parser.add_argument("--license", metavar="URL|TEXT", default="", help="under which terms others may use it")
+    parser.add_argument("--license", metavar="URL|TEXT", help="under which terms others may use it")
     parser.add_argument("--json", action="store_true", help="print what was written as JSON")
 
 
@@ -18,6 +18,7 @@ def run(options: argparse.Namespace) -> int:
     """Write the crate; say where it is and what is not known."""
     import time
 
+    from cryoburst.cli.named import writing
     from cryoburst.cli.page import make_page
     from cryoburst.cli.show_values import print_json, size
     from cryoburst.model.errors import BadInput
@@ -28,6 +29,10 @@ def run(options: argparse.Namespace) -> int:
     from cryoburst.services.provenance import chain
     from cryoburst.stores import open_store
 
+    if options.license is not None and not options.license.strip():
+        raise BadInput(
+            "these are no terms", where="--license ''", advice="name a licence, such as CC0-1.0, or leave it out"
+        )
     ledger = open_ledger(settings_.load())
     run = ledger.run(options.number)
     target = export.target_of(options.out, run.number)
@@ -38,8 +43,9 @@ def run(options: argparse.Namespace) -> int:
     links = chain(open_store, ledger, package, run)
     data = export.gather_data(links[0]) if options.with_data else {}
     preview = make_page(ledger, run, links)
-    meta, files = export.metadata(links, package, preview, time.time, options.license, data)
-    export.write(target, meta, files, list(data.values()), now=time.time())
+    meta, files = export.metadata(links, package, preview, time.time, options.license or "", data)
+    with writing(target):
+        export.write(target, meta, files, list(data.values()), now=time.time())
     notes = [f"{link.folder.rstrip('/')}: {note}" for link in links for note in link.notes]
     count = sum(source.path.stat().st_size for source in data.values())
     if options.json:

@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError):  # whoever read our output has had enough
             sys.stderr.close()
             return 1
-        return fail(f"{error.strerror or error}: {error.filename or 'a file'}")
+        return fail(f"{error.strerror or error} ({error.filename or 'a file'}): {_advice(error)}")
     except KeyboardInterrupt:
         fail("interrupted; runs go on in the background, see cryoburst runs")
         return 130  # as shells say of a program that was interrupted
@@ -138,6 +138,15 @@ def _run(words: list[str]) -> int:
         top.print_help()
         return 2
     return int(import_module(f"cryoburst.cli.{COMMANDS[options.command][0]}").run(options))
+
+
+def _advice(error: OSError) -> str:
+    """What to do next about an error of the system that no command foresaw."""
+    if isinstance(error, PermissionError):
+        return "see who may read and write there"
+    if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError | FileExistsError):
+        return "see what is there, and what was meant"
+    return "see whether there is room, and whether the disk is well"
 
 
 def _keep_traceback() -> str:

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from cryoburst.cli.named import writing
 from cryoburst.model.errors import BadInput, CryoburstError
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ def write_page(ledger: "Ledger", run: "Run", path: Path) -> Path:
     if run.package not in packages:
         raise BadInput(f"no package {run.package} is installed here", advice="see cryoburst doctor")
     data = make_page(ledger, run, chain(open_store, ledger, packages[run.package], run))
-    path.write_bytes(data)
+    with writing(path):
+        path.write_bytes(data)
     return path
 
 

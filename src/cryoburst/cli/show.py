@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> int:
 
     ledger = open_ledger(settings_.load())
     run = ledger.run(options.number)
-    if options.picture or options.html:
+    if options.picture is not None or options.html is not None:
         return _write(options, ledger, run)
     goes = course(Plugins("packages"), ledger, run)
     now = time.time()
@@ -50,6 +50,7 @@ def _write(options: argparse.Namespace, ledger: "Ledger", run: "Run") -> int:
     """Write the picture and the page that are asked for; say where they are."""
     from pathlib import Path
 
+    from cryoburst.cli.named import writing
     from cryoburst.cli.page import write_page
     from cryoburst.model.errors import BadInput
     from cryoburst.services.course import panels
@@ -57,15 +58,16 @@ def _write(options: argparse.Namespace, ledger: "Ledger", run: "Run") -> int:
 
     if options.json:
         raise BadInput("--json prints and writes no file", advice="leave it out, or --picture and --html")
-    if options.picture:
+    if options.picture is not None:
         path = Path(options.picture)
         if path.suffix.lower() != ".png":
             raise BadInput("a picture is a PNG file", where=options.picture, advice="name it FILE.png")
         found = panels(Plugins("packages"), ledger, run)
         from cryoburst.pictures import sheet  # takes a while to import, so not before there is something to draw
 
-        print(f"wrote {sheet.save(found, path)}")
-    if options.html:
+        with writing(path):
+            print(f"wrote {sheet.save(found, path)}")
+    if options.html is not None:
         print(f"wrote {write_page(ledger, run, Path(options.html))}")
     return 0
 

@@ -15,6 +15,7 @@ from typing import Any
 from cryoburst.model.errors import BadInput, CryoburstError
 
 Row = tuple[Any, ...]
+NO_ENTRY = "see who may read and write there, or set CRYOBURST_STATE to a folder of your own"
 TIMEOUT = 20.0  # s to wait for a lock or a connection
 
 
@@ -131,7 +132,11 @@ class Connection:
 
     def _connect_sqlite(self) -> sqlite3.Connection:
         assert self.path is not None
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            what = f"the folder of the database can't be made: {error.strerror}"
+            raise DatabaseError(what, where=str(error.filename), advice=NO_ENTRY) from None
         raw = sqlite3.connect(self.path, timeout=TIMEOUT, isolation_level=None)
         raw.execute("PRAGMA journal_mode = WAL")
         raw.execute("PRAGMA synchronous = NORMAL")
@@ -149,13 +154,19 @@ class Connection:
                 raise DatabaseError(
                     f"the database failed: {str(error).splitlines()[0] if str(error) else type(error).__name__}",
                     where=hide_password(self.url),
-                    advice="see cryoburst doctor" if not _damaged(error) else "delete the file, it is made again",
+                    advice=_advice(error),
                 ) from None
             raise
 
 
-def _damaged(error: Exception) -> bool:
-    return isinstance(error, sqlite3.DatabaseError) and any(s in str(error) for s in ("not a database", "malformed"))
+def _advice(error: Exception) -> str:
+    """What to do next about an error of a database."""
+    if isinstance(error, sqlite3.DatabaseError):
+        if any(words in str(error) for words in ("not a database", "malformed")):
+            return "delete the file, it is made again"
+        if any(words in str(error) for words in ("unable to open", "readonly database")):
+            return NO_ENTRY
+    return "see cryoburst doctor"
 
 
 def migrate(connection: Connection) -> bool:

@@ -19,6 +19,7 @@ from cryoburst.services.provenance import Link
 from cryoburst.transfer import checksum_of
 
 METADATA, PREVIEW = "ro-crate-metadata.json", "ro-crate-preview.html"
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")  # a folder so named would mislead
 BLOCK = 1 << 20  # bytes read at once
 
 
@@ -36,13 +37,16 @@ def target_of(out: str, number: int) -> Path:
     target = Path(out or f"run-{number}.crate.zip")
     if target.name in ("", ".."):
         raise BadInput("this can't be replaced", where=out, advice="name a new folder, or a file that ends with .zip")
+    if target.suffix != ".zip" and target.suffix.lower() in ARCHIVES:
+        advice = "name it with .zip at its end, or a folder"
+        raise BadInput("a crate is a folder or a .zip file", where=str(target), advice=advice)
     if target.suffix == ".zip":
         if target.exists():
             raise BadInput("there is such a file already", where=str(target), advice="name another with --out")
     elif target.exists() and (not target.is_dir() or any(target.iterdir())):
         raise BadInput("the folder is not empty", where=str(target), advice="name a new one with --out")
     if not target.parent.is_dir():
-        raise BadInput("there is no such folder", where=str(target.parent))
+        raise BadInput("there is no such folder", where=str(target.parent), advice="make it, or name another")
     return target
 
 

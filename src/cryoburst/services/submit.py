@@ -23,7 +23,7 @@ from cryoburst.services.settings import Settings
 from cryoburst.services.stores import known_stores, store_url
 
 STORE_WAIT = 2.5  # s that submit waits for the store; AWS's chain takes 2 s to find that there is no credential at all
-NOTED = ("cores", "parts", "spot")  # subjects of findings that are told among the events of the run, whatever their level
+NOTED = ("cores", "parts", "spot")  # subjects of findings that are events of the run, whatever their level
 
 
 @dataclass(frozen=True)
