@@ -19,6 +19,14 @@ def test_the_job_is_fine_as_it_is(home: Home) -> None:
     home.no_machine()
 
 
+def test_a_job_folder_that_can_not_be_written_is_told(home: Home) -> None:
+    (home.project / FOLDER / "RELION_JOB_EXIT_SUCCESS").mkdir()  # nobody can take that away, not even root
+    said = home.fails("submit", f"{FOLDER}run_submit.script")
+    assert said.startswith("the job folder can't be written: Is a directory (")
+    assert said.endswith("RELION_JOB_EXIT_SUCCESS): send the job as the user whose project it is")
+    assert home.rows("runs") == 0
+
+
 def test_a_submission_reads_each_list_and_each_stack_once(home: Home) -> None:
     """RELION's window waits for it, and a job may have ten thousand stacks on a disk far away."""
     rows = ""

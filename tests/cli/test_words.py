@@ -28,7 +28,10 @@ def test_each_command_has_help(home: Home, command: str) -> None:
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (("nonsense",), "invalid choice: 'nonsense'"),
+        (("nonsense",), "there is no command 'nonsense': see cryoburst --help"),
+        (("shwo", "3"), "there is no command 'shwo': did you mean show? see cryoburst --help"),
+        (("plan", "--job", "Class2D/job03"), "script (Class2D/job03): did you mean Class2D/job003?"),
+        (("plan", "--job", "Clas2D/job003"), "script (Clas2D/job003): did you mean Class2D/job003?"),
         (("--nonsense",), "unrecognized arguments: --nonsense"),
         (("show",), "the following arguments are required: N"),
         (("runs", "--al"), "unrecognized arguments: --al"),
@@ -45,6 +48,12 @@ def test_each_command_has_help(home: Home, command: str) -> None:
 )
 def test_wrong_words(home: Home, words: tuple[str, ...], sentence: str) -> None:
     assert sentence in home.fails(*words)
+
+
+def test_a_state_folder_that_can_not_be_made_is_named(home: Home) -> None:
+    home.environment["CRYOBURST_STATE"] = "/proc/state"
+    said = "the folder of the database can't be made: No such file or directory (/proc/state): see who may read and"
+    assert home.fails("runs").startswith(said)
 
 
 @pytest.mark.parametrize("number", ["7", "0", "-1", "99999999999999999999"])

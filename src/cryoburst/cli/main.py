@@ -124,6 +124,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(words: list[str]) -> int:
     """Parse the words and run their command."""
+    if words and words[0] not in COMMANDS and not words[0].startswith("-"):
+        return fail(_no_command(words[0]))
     top = parser(only=words[0] if words and words[0] in COMMANDS else "")
     try:
         options = top.parse_args(words)
@@ -147,6 +149,14 @@ def _advice(error: OSError) -> str:
     if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError | FileExistsError):
         return "see what is there, and what was meant"
     return "see whether there is room, and whether the disk is well"
+
+
+def _no_command(word: str) -> str:
+    """A sentence on a word that is no command, with the one that it is nearly written like."""
+    import difflib
+
+    near = difflib.get_close_matches(word, COMMANDS, 1)
+    return f"there is no command {word!r}: {f'did you mean {near[0]}? ' if near else ''}see cryoburst --help"
 
 
 def _keep_traceback() -> str:

@@ -84,7 +84,12 @@ def submit(
     except CryoburstError as error:
         _tell_window(package, job.project, job.folder, error)
         raise
-    package.unmark(job.project, job.folder)
+    try:
+        package.unmark(job.project, job.folder)
+    except OSError as error:
+        what = f"the job folder can't be written: {error.strerror}"
+        where = error.filename or job.folder
+        raise BadInput(what, where=str(where), advice="send the job as the user whose project it is") from None
     try:
         added = world.ledger.add(_foretold(world, settings, found), alone=True)
     except CryoburstError as error:  # no room for the row, say
@@ -265,6 +270,7 @@ def _tell_window(package: Package, project: Path, folder: str, error: CryoburstE
     A job with a marker has ended: the program takes old ones away before it calls us, so somebody typed this command,
     and a wrong word on the command line must not change what the job was.
     """
-    names = (entry.name for entry in (project / folder).iterdir())
-    if not any(package.held(name) and name != package.abort_file for name in names):
-        package.mark(project, folder, Verdict("failed", str(error)))
+    with suppress(OSError):  # somebody else's project: then the command line alone tells it
+        names = (entry.name for entry in (project / folder).iterdir())
+        if not any(package.held(name) and name != package.abort_file for name in names):
+            package.mark(project, folder, Verdict("failed", str(error)))

@@ -29,7 +29,7 @@ def locate(target: Path, cwd: Path) -> tuple[Path, str, Path]:
     """
     start = Path(os.path.normpath(cwd / target))
     if not os.path.lexists(start):
-        raise BadInput("there is no such job folder or submission script", where=str(target))
+        raise BadInput("there is no such job folder or submission script", where=str(target), advice=_meant(start, cwd))
     folder = start if start.is_dir() else start.parent
     root = next((p for p in folder.parents if (p / PIPELINE).is_file()), None)
     if root is None and (folder / PIPELINE).is_file():
@@ -54,6 +54,24 @@ def locate(target: Path, cwd: Path) -> tuple[Path, str, Path]:
     if not FOLDER.fullmatch(name):
         raise BadInput("this is not the folder of a job, such as Class2D/job012/", where=name)
     return root, name, real if start.is_dir() else real / start.name
+
+
+def _meant(start: Path, cwd: Path) -> str:
+    """A question that names what is there and is written nearly like this path; empty when nothing is."""
+    import difflib
+
+    at, rest = start.parent, [start.name]
+    while not at.is_dir() and at != at.parent:
+        at, rest = at.parent, [at.name, *rest]
+    try:
+        near = difflib.get_close_matches(rest[0], [entry.name for entry in at.iterdir()], 1)
+    except OSError:
+        return ""
+    if not near:
+        return ""
+    found = at / near[0]
+    found = found.joinpath(*rest[1:]) if found.joinpath(*rest[1:]).exists() else found
+    return f"did you mean {os.path.relpath(found, cwd) if found.is_relative_to(cwd) else found}?"
 
 
 def read_job_star(root: Path, folder: str) -> JobStar:
