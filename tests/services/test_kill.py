@@ -1,5 +1,6 @@
 """kill -9 of client, watcher and machine, and a deleted database, as a user's own commands meet them."""
 
+import os
 import signal
 import subprocess
 import threading
@@ -63,6 +64,34 @@ def test_who_waits_keeps_a_watcher_alive(home: Home) -> None:
     assert waiting.returncode == 0, output
     assert_home(home, folder)
     home.assert_clean(1)
+
+
+def test_show_brings_a_dead_watcher_back(home: Home) -> None:
+    folder = home.job(sleep=2)
+    home.submit(folder)
+    home.until(lambda run: run["state"] == "RUNNING")
+    assert home.kill_watcher()
+    assert home.watchers() == []
+    assert home.call("show", "1").returncode == 0
+    assert len(home.watchers()) == 1
+    assert home.ended()["state"] == "SUCCEEDED"
+
+
+def test_who_follows_starts_one_watcher_at_a_time(home: Home) -> None:
+    folder = home.job(sleep=0)
+    slow = "import sys, time\nif 'watch' in sys.orig_argv:\n    time.sleep(60)\n"  # as on a disk far away
+    (home.root / "plugin/sitecustomize.py").write_text(slow)
+    home.submit(folder)
+    os.kill(home.watchers()[0], signal.SIGKILL)
+    following = home.start("logs", "1", "-f")
+    seen = [len(home.watchers()) for _ in range(20) if time.sleep(0.1) is None]
+    following.kill()
+    following.communicate(timeout=PATIENCE)
+    for pid in home.watchers():
+        os.kill(pid, signal.SIGKILL)
+    assert max(seen) == 1
+    (home.root / "plugin/sitecustomize.py").unlink()
+    assert home.ended()["state"] == "SUCCEEDED"
 
 
 def test_client_killed_at_any_moment_leaves_a_run_or_none(home: Home) -> None:

@@ -27,13 +27,17 @@ def run(options: argparse.Namespace) -> int:
 
     from cryoburst.cli.show_values import print_json
     from cryoburst.services import settings as settings_
+    from cryoburst.services import watcher
     from cryoburst.services.course import course
     from cryoburst.services.house import Plugins
     from cryoburst.services.ledger import open_ledger
     from cryoburst.services.report import detail_values
 
-    ledger = open_ledger(settings_.load())
+    settings = settings_.load()
+    ledger = open_ledger(settings)
     run = ledger.run(options.number)
+    if not run.state.final or ledger.machines():  # as ``runs`` does: what is shown must not stand still
+        watcher.ensure(settings)
     if options.picture is not None or options.html is not None:
         return _write(options, ledger, run)
     goes = course(Plugins("packages"), ledger, run)

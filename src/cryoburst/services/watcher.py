@@ -10,10 +10,18 @@ memory: no credential, and no digest of one, is ever written, logged or named on
 import fcntl
 import os
 import sys
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from cryoburst.services.settings import Settings
+
+if TYPE_CHECKING:
+    import subprocess
+
+AGAIN = 1.0  # s between two watchers that one command starts
+_started: list[tuple["subprocess.Popen[bytes]", float]] = []  # the last that this process started, and when
 
 # The scheme of a store's address -> how the names of the variables begin that its clients read
 CLOUDS = {"s3": ("AWS_",), "gs": ("GOOGLE_", "CLOUDSDK_"), "az": ("AZURE_",)}
@@ -46,8 +54,9 @@ def running(settings: Settings) -> int | None:
 
 
 def ensure(settings: Settings) -> None:
-    """Start the watcher unless one runs. Returns at once; two callers at once start one."""
-    if running(settings) is None:
+    """Start the watcher unless one runs, or one that was started from here is about to. Returns at once; two callers
+    at once start one."""
+    if running(settings) is None and not _starting():
         _start(settings, os.environ, "--background")
 
 
@@ -96,12 +105,21 @@ def in_background(process: int) -> bool:
         return False
 
 
+def _starting() -> bool:
+    """Whether a watcher that this process started has not ended, or was started just now: one that can't begin must not
+    be started at every look of a command that waits."""
+    if not _started:
+        return False
+    process, when = _started[-1]
+    return process.poll() is None or time.monotonic() - when < AGAIN
+
+
 def _start(settings: Settings, environment: Mapping[str, str], *flags: str) -> None:
     import subprocess
 
     settings.state.mkdir(parents=True, exist_ok=True, mode=0o700)
     with log_file(settings).open("ab") as log:
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-m", "cryoburst.cli.main", "watch", *flags],
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -110,3 +128,4 @@ def _start(settings: Settings, environment: Mapping[str, str], *flags: str) -> N
             start_new_session=True,
             env=environment,
         )
+    _started[:] = [(process, time.monotonic())]
