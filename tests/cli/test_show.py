@@ -131,6 +131,15 @@ def test_the_page_of_a_run(home: Home) -> None:
     assert not re.search(r"https?://", text)
 
 
+def test_the_page_of_a_run_that_failed_has_its_last_words(home: Home) -> None:
+    program = home.programs / "relion_refine"
+    program.write_text(program.read_text().partition("cp ")[0] + "echo no particles left >&2\nexit 1\n")
+    home.call("submit", f"{FOLDER}run_submit.script", "--wait")
+    assert "  last words: no particles left\n" in home.call("show", "1").stdout
+    assert home.call("show", "1", "--html", "run.html").returncode == 0
+    assert "Last words: no particles left." in (home.project / "run.html").read_text()
+
+
 def test_a_command_with_markup_stays_text_on_the_page(home: Home) -> None:
     from .home import REFINE, script
 

@@ -41,12 +41,15 @@ def make_page(ledger: "Ledger", run: "Run", links: "Sequence[Link]") -> bytes:
     from cryoburst.pictures.page import render
     from cryoburst.services.course import course
     from cryoburst.services.house import Plugins
+    from cryoburst.services.logs import parting_words
     from cryoburst.services.report import detail_values
 
     packages = Plugins("packages")
     goes = course(packages, ledger, run)
     drawn, notes = _pictures(ledger, run, goes)
     values = detail_values(ledger, run, time.time(), goes)
+    if words := parting_words(run, ledger.parts_of(run)):
+        notes.insert(0, f"Last words: {words}")
     title = packages[run.package].title
     made = page(values, goes, links[0].record, links, drawn, title, [*notes, *links[0].notes])
     return render(made).encode("utf-8", "surrogateescape")

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from cryoburst.model.course import Course
     from cryoburst.model.run import Run
 
-WORDS = 160  # characters of a program's last line
-
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """The words after ``cryoburst show``."""
@@ -79,6 +77,7 @@ def _write(options: argparse.Namespace, ledger: "Ledger", run: "Run") -> int:
 def _print(values: "dict[str, Any]", run: "Run", parts: "list[Run]", goes: "Course | None", now: float) -> None:
     from cryoburst.cli.show_course import show
     from cryoburst.cli.show_values import clock_time, count, duration, moment, price, size, table
+    from cryoburst.services.logs import parting_words
 
     print(f"Run {values['number']}  {values['state']}  {values['job']} ({values['kind']})")
     if values["explanation"]:
@@ -87,7 +86,7 @@ def _print(values: "dict[str, Any]", run: "Run", parts: "list[Run]", goes: "Cour
         values["state"] == "WAITING" or values["retry_at"] > now
     ):  # one that is past stays noted
         print(f"  tried again at {clock_time(values['retry_at'])}")
-    words = _last_words(run, parts)
+    words = parting_words(run, parts)
     if words:
         print(f"  last words: {words}")
     lines = (
@@ -168,19 +167,3 @@ def _progress(values: "dict[str, Any]", now: float) -> str:
         return progress(values["progress"])
     known = progress(values["progress"]) if values["progress"] else "no word on its progress yet"
     return f"{known}, heard of it {duration(now - values['observed'])} ago"
-
-
-def _last_words(run: "Run", parts: "list[Run]") -> str:
-    """What a program that failed said last, in one line; empty when it did not, or the store can't be read."""
-    from cryoburst.model.errors import one_line
-    from cryoburst.model.states import RunState
-    from cryoburst.services.house import Plugins
-    from cryoburst.services.logs import begun, last_words
-    from cryoburst.stores import open_store
-
-    packages = Plugins("packages")
-    if run.state is not RunState.FAILED or not begun(run) or run.package not in packages:
-        return ""
-    spoke = [part for part in parts if part.state is RunState.FAILED] or [run]
-    words = one_line(last_words(open_store(run.store), spoke, packages[run.package].logs[1]))
-    return words if len(words) <= WORDS else f"{words[:WORDS]}…"

@@ -9,10 +9,12 @@ from pathlib import Path
 from cryoburst.engine.observe import load_document
 from cryoburst.engine.parts import heading, opening
 from cryoburst.model.documents import Heartbeat, Spec
-from cryoburst.model.errors import Corrupt, CryoburstError
+from cryoburst.model.errors import Corrupt, CryoburstError, one_line
 from cryoburst.model.plugins import Store
 from cryoburst.model.run import Run
 from cryoburst.model.states import RunState
+
+WORDS = 160  # characters of a program's last line
 
 
 def log_path(run: Run, name: str) -> Path:
@@ -77,6 +79,19 @@ def _tail(store: Store, key: str, name: str, done: int) -> bytes:
     tail = beat.tails.get(name, "").encode("latin-1", "replace") if beat else b""
     begins = beat.log.get(name, 0) - len(tail) if beat else 0
     return tail[done - begins :] if begins <= done else b""
+
+
+def parting_words(run: Run, parts: Sequence[Run]) -> str:
+    """What a program that failed said last, in one line; empty when it did not, or the store can't be read."""
+    from cryoburst.services.house import Plugins
+    from cryoburst.stores import open_store
+
+    packages = Plugins("packages")
+    if run.state is not RunState.FAILED or not begun(run) or run.package not in packages:
+        return ""
+    spoke = [part for part in parts if part.state is RunState.FAILED] or [run]
+    words = one_line(last_words(open_store(run.store), spoke, packages[run.package].logs[1]))
+    return words if len(words) <= WORDS else f"{words[:WORDS]}…"
 
 
 def last_words(store: Store, runs: Sequence[Run], name: str) -> str:
