@@ -1,5 +1,9 @@
 """`cryoburst simulate` as typed."""
 
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import fields
 from pathlib import Path
 
@@ -32,6 +36,40 @@ def test_writes_a_set_and_a_line_per_movie(tmp_path: Path, capsys: pytest.Captur
     assert lines[1].startswith("movie 1 of 1: 1 particle, ")
     assert lines[-1].startswith("1 particle in 1 movie; ")
     assert (tmp_path / "set/Movies/mic_001.mrcs").is_file()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_its_processes_end_with_it(tmp_path: Path, number: int) -> None:
+    program = Path(sys.executable).with_name("cryoburst")
+    words = [program, "simulate", tmp_path / "set", "--micrographs", "8", "--particles", "10"]
+    running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+
+    def others() -> list[str]:
+        found = [path.parent for path in Path("/proc").glob("[0-9]*/stat")]
+        return [each.name for each in found if session(each) == running.pid and each.name != str(running.pid)]
+
+    end = time.monotonic() + 30
+    while len(others()) < 3 and time.monotonic() < end:  # two at work, and what tracks their resources
+        time.sleep(0.05)
+    time.sleep(1.0)  # they have begun
+    running.send_signal(number)
+    _, said = running.communicate(timeout=10)
+    end = time.monotonic() + 5
+    while others() and time.monotonic() < end:
+        time.sleep(0.05)
+    assert others() == []
+    if number != signal.SIGKILL:
+        assert running.returncode == 130
+        assert said == "cryoburst: interrupted; runs go on in the background, see cryoburst runs\n"
+
+
+def session(process: Path) -> int:
+    """The session of a process; 0 when it is gone, or waits to be collected."""
+    try:
+        state, _, _, found, *_ = (process / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0
+    return 0 if state == "Z" else int(found)
 
 
 def test_a_full_folder_is_one_sentence_and_exit_code_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

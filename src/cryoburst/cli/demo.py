@@ -27,12 +27,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Carry out the demo; print a line per step, the table of the runs, and where the pictures are."""
+    from cryoburst.cli.ended import heed_term
     from cryoburst.demo.report import draw, runs, show
     from cryoburst.demo.run import demo
 
     def say(line: str) -> None:
         print(line, flush=True)
 
+    heed_term()
     folder = options.folder.absolute()
     record = demo(folder, pipeline=options.pipeline, seed=options.seed, say=say)
     pictures = draw(folder, record, say)

@@ -29,8 +29,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Write the data set; print a line per movie."""
+    from cryoburst.cli.ended import heed_term
     from cryoburst.simulate.dataset import Settings, write
 
+    heed_term()
     settings = Settings(
         micrographs=options.micrographs,
         particles=options.particles,

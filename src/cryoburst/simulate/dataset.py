@@ -11,11 +11,14 @@ Nothing is written into a folder that already holds something.
 """
 
 import os
+import signal
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
+from multiprocessing.connection import wait
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -139,8 +142,18 @@ _shared: _Shared | None = None
 def _prepare(settings: Settings) -> None:
     """Make the projector and the detector of this process."""
     global _shared
+    parent = parent_process()
+    if parent is not None:  # one of several: Ctrl-C is the parent's to hear, and nobody outlives it
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     projector = Projector(load(), settings.pixel_size)
     _shared = _Shared(settings, projector, sensitivity(settings.size, _generator(settings.seed, 0)))
+
+
+def _end_with(sentinel: int) -> None:
+    """Wait for the end of the parent, however it came, and follow at once: a pool's process would wait for ever."""
+    wait([sentinel])
+    os._exit(1)
 
 
 def _one(number: int, path: Path) -> Micrograph:
@@ -173,8 +186,13 @@ def _movies(settings: Settings, paths: Sequence[Path], cores: int, say: Callable
     # Fresh processes: a forked copy of a program with threads may hang.
     context = get_context("spawn")
     with ProcessPoolExecutor(min(cores, len(paths)), context, _prepare, (settings,)) as pool:
-        for truth in pool.map(_one, numbers, paths, timeout=LONGEST * len(paths)):
-            report(truth)
+        try:
+            for truth in pool.map(_one, numbers, paths, timeout=LONGEST * len(paths)):
+                report(truth)
+        except BaseException:
+            for child in active_children():  # else the pool waits for what nobody wants any more
+                child.terminate()
+            raise
     return done
 
 
