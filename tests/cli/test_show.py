@@ -70,10 +70,10 @@ def until(holds: Callable[[], Any]) -> Any:
     raise AssertionError("it never came to that")
 
 
-def on_terminal(home: Home, *words: str) -> str:
-    """What a command prints on a terminal of 100 columns."""
+def on_terminal(home: Home, *words: str, columns: int = 100) -> str:
+    """What a command prints on a terminal of so many columns."""
     main, other = pty.openpty()
-    environment = home.environment | {"COLUMNS": "100", "TERM": "xterm-256color", "LANG": "C.UTF-8"}
+    environment = home.environment | {"COLUMNS": str(columns), "TERM": "xterm-256color", "LANG": "C.UTF-8"}
     process = subprocess.Popen(
         [PROGRAM, *words], cwd=home.project, env=environment, stdin=subprocess.DEVNULL, stdout=other, stderr=other
     )
@@ -138,6 +138,21 @@ def test_the_page_of_a_run_that_failed_has_its_last_words(home: Home) -> None:
     assert "  last words: no particles left\n" in home.call("show", "1").stdout
     assert home.call("show", "1", "--html", "run.html").returncode == 0
     assert "Last words: no particles left." in (home.project / "run.html").read_text()
+
+
+def test_a_narrow_terminal_shows_each_run_in_one_line(home: Home) -> None:
+    program = home.programs / "relion_refine"
+    program.write_text(program.read_text().partition("cp ")[0] + "kill -9 $$\n")
+    home.call("submit", f"{FOLDER}run_submit.script", "--wait")
+    plain = home.call("runs").stdout.splitlines()
+    assert plain[1].endswith("a machine with more of it may do")  # whole, where nothing is cut
+    for columns in (80, 100):
+        drawn = on_terminal(home, "runs", columns=columns).splitlines()
+        assert max(map(len, drawn)) <= columns
+        assert len(drawn) == 2
+        assert drawn[1].endswith("…")
+        assert "WAIT" not in drawn[0] or columns == 100
+    assert on_terminal(home, "runs", columns=400).splitlines() == plain
 
 
 def test_a_command_with_markup_stays_text_on_the_page(home: Home) -> None:

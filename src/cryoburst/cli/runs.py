@@ -14,7 +14,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the runs, newest last."""
     import time
 
-    from cryoburst.cli.show_values import duration, print_json, progress, size, table, tell_pause
+    from cryoburst.cli.show_values import columns, duration, fitted, print_json, progress, size, table, tell_pause
     from cryoburst.services import settings as settings_
     from cryoburst.services import watcher
     from cryoburst.services.ledger import open_ledger
@@ -49,6 +49,7 @@ def run(options: argparse.Namespace) -> int:
         )
         for v in values
     ]
+    head, rows = fitted(head, rows, ("IN", "OUT", "WAIT", "MACHINE"), columns())
     print(table(head, rows, right=("RUN", "IN", "OUT", "WAIT", "RUN TIME")))
     if any(not run.state.final for run in runs):
         tell_pause(settings)
@@ -61,11 +62,11 @@ def parts(values: dict[str, object]) -> str:
 
 
 def note(values: Mapping[str, object], now: float) -> str:
-    """Why it waits or ended, and how old the news are when they are old."""
+    """Why it waits or ended, and how old the news are when they are old; whole."""
     from cryoburst.cli.show_values import duration
 
     if values["lost_since"]:
         return f"no word from its machine for {duration(now - float(str(values['observed'] or now)))}"
     if values["stop_wanted"] and not values["ended"]:
         return f"stopping: {values['stop_wanted']}"
-    return str(values["detail"] or values["reason"] or values["parts_note"] or "")[:80]
+    return str(values["detail"] or values["reason"] or values["parts_note"] or "")

@@ -76,7 +76,7 @@ def _write(options: argparse.Namespace, ledger: "Ledger", run: "Run") -> int:
 
 def _print(values: "dict[str, Any]", run: "Run", parts: "list[Run]", goes: "Course | None", now: float) -> None:
     from cryoburst.cli.show_course import show
-    from cryoburst.cli.show_values import clock_time, count, duration, moment, price, size, table
+    from cryoburst.cli.show_values import clock_time, columns, count, duration, fitted, moment, price, size, table
     from cryoburst.services.logs import parting_words
 
     print(f"Run {values['number']}  {values['state']}  {values['job']} ({values['kind']})")
@@ -116,6 +116,7 @@ def _print(values: "dict[str, Any]", run: "Run", parts: "list[Run]", goes: "Cour
     if values["each_part"]:
         rows = [_part_row(part, now) for part in values["each_part"]]
         head = ("PART", "STATE", "MACHINE", "ATTEMPT", "PROGRESS", "IN", "OUT", "WAIT", "RUN TIME", "NOTE")
+        head, rows = fitted(head, rows, ("IN", "OUT", "WAIT"), columns())
         print("\n" + table(head, rows, right=("PART", "ATTEMPT", "IN", "OUT", "WAIT", "RUN TIME")))
     if values["machines"]:
         rows = [(m["token"], m["state"], m["offer"] or "-", price(m["usd_per_hour"])) for m in values["machines"]]

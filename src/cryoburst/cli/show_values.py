@@ -1,6 +1,7 @@
 """How values look on a terminal: sizes, times, tables. JSON is printed as it is."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -10,6 +11,8 @@ from cryoburst.model.errors import one_line
 
 if TYPE_CHECKING:
     from cryoburst.services.settings import Settings
+
+LEAST = 16  # characters that the last column of a table has, however narrow the terminal is
 
 
 def size(count: float) -> str:
@@ -85,6 +88,38 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence
         return "  ".join(parts).rstrip()
 
     return "\n".join(line(row) for row in cells)
+
+
+def fitted(
+    head: Sequence[str], rows: Sequence[Sequence[object]], spare: Sequence[str], width: int | None
+) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
+    """Head and rows for a table of so many columns of characters: where they are too wide, the columns ``spare`` go,
+    one after the other, until the last column has ``LEAST``; that one is then shortened with ``…``."""
+    if width is None:
+        return head, rows
+    for name in (*spare, None):
+        widths = [max(len(one_line(str(row[i]))) for row in (head, *rows)) + 2 for i in range(len(head) - 1)]
+        left = width - sum(widths)
+        if left >= min(LEAST, max(len(one_line(str(row[-1]))) for row in (head, *rows))) or name is None:
+            break
+        at = head.index(name)
+        head, rows = [*head[:at], *head[at + 1 :]], [[*row[:at], *row[at + 1 :]] for row in rows]
+    return head, [[*row[:-1], shortened(one_line(str(row[-1])), max(left, LEAST))] for row in rows]
+
+
+def shortened(text: str, most: int) -> str:
+    """The text in so many characters at most, with ``…`` where it was cut."""
+    return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
+def columns() -> int | None:
+    """How many columns the terminal has; None when it is none: then nothing is cut."""
+    if not sys.stdout.isatty():
+        return None
+    try:
+        return int(os.environ.get("COLUMNS") or os.get_terminal_size(1).columns)  # shutil takes long to import
+    except (OSError, ValueError):
+        return 80
 
 
 def print_json(value: object) -> None:
