@@ -50,6 +50,15 @@ def test_wrong_words(home: Home, words: tuple[str, ...], sentence: str) -> None:
     assert sentence in home.fails(*words)
 
 
+def test_ctrl_c_while_the_program_begins_is_one_sentence(home: Home) -> None:
+    (home.root / "early").mkdir()
+    (home.root / "early/argparse.py").write_text("raise KeyboardInterrupt\n")  # the first that is imported
+    home.environment["PYTHONPATH"] = str(home.root / "early")
+    done = home.call("runs")
+    assert (done.returncode, done.stdout) == (130, "")
+    assert done.stderr == "cryoburst: interrupted; runs go on in the background, see cryoburst runs\n"
+
+
 def test_a_state_folder_that_can_not_be_made_is_named(home: Home) -> None:
     home.environment["CRYOBURST_STATE"] = "/proc/state"
     said = "the folder of the database can't be made: No such file or directory (/proc/state): see who may read and"

@@ -1,11 +1,13 @@
 """Every picture is drawn from values, without a screen; what can't be drawn is said in one sentence."""
 
+from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
 
 import mrcfile
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from cryoburst.model.course import (
     Class,
@@ -81,6 +83,13 @@ def test_every_kind_of_panel_is_drawn_and_told(tmp_path: Path) -> None:
 
 def test_a_fit_without_a_profile_is_drawn(tmp_path: Path) -> None:
     assert png_size(png(ctf.draw(fit(tmp_path, profile=False), (12000, 12000, 0))))[0] == WIDE * DOTS
+
+
+def test_a_micrograph_without_picks_fills_both_halves(tmp_path: Path) -> None:
+    made = imread(BytesIO(sheet.picture(Picks("mic", write(tmp_path / "mic.mrc", (64, 96))))), format="png")
+    below = made[made.shape[0] // 2 :, :, :3].mean(axis=2)
+    for half in np.array_split(below, 2, axis=1):
+        assert (half < 0.99).mean() > 0.5  # nothing of it was there
 
 
 def test_a_sheet_has_its_pictures_under_one_another(tmp_path: Path) -> None:

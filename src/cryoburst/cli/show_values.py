@@ -97,11 +97,13 @@ def fitted(
     one after the other, until the last column has ``LEAST``; that one is then shortened with ``…``."""
     if width is None:
         return head, rows
-    for name in (*spare, None):
-        widths = [max(len(one_line(str(row[i]))) for row in (head, *rows)) + 2 for i in range(len(head) - 1)]
-        left = width - sum(widths)
-        if left >= min(LEAST, max(len(one_line(str(row[-1]))) for row in (head, *rows))) or name is None:
+    widths = {name: max(len(one_line(str(row[i]))) for row in (head, *rows)) for i, name in enumerate(head)}
+    last = widths.pop(head[-1])
+    left = width - sum(widths.values()) - 2 * len(widths)
+    for name in spare:
+        if left >= min(LEAST, last):
             break
+        left += widths[name] + 2
         at = head.index(name)
         head, rows = [*head[:at], *head[at + 1 :]], [[*row[:at], *row[at + 1 :]] for row in rows]
     return head, [[*row[:-1], shortened(one_line(str(row[-1])), max(left, LEAST))] for row in rows]

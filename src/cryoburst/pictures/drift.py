@@ -26,7 +26,7 @@ def draw(drift: Drift, truth: Array | None = None) -> Figure:
         line += f" · off the truth by {off.mean():.2f} Å on average, {off.max():.2f} Å at most"
     with style():
         made = figure(WIDE, 4.7)
-        left, right = made.subplots(1, 2, width_ratios=[1, 1.3])
+        left, right = made.subplots(1, 2, width_ratios=[1, 1.3], gridspec_kw={"wspace": 0.06})
         if truth is not None:
             left.plot(*truth, "-o", color=ORANGE, lw=1.4, ms=9, mfc="white", mew=1.6, label="truth")
         left.plot(*found, "-", color=BLUE, lw=1, zorder=3)

@@ -131,8 +131,8 @@ color:#fff;background:var(--open)}
 .lead.good{border-color:var(--good)}.lead.bad{border-color:var(--bad)}
 .tiles{display:grid;grid-template-columns:repeat(auto-fit,minmax(8.5rem,1fr));gap:.75rem;margin:0 0 1.5rem}
 .tiles div,section,figure{background:var(--card);border:1px solid var(--line);border-radius:.6rem}
-.tiles div{padding:.7rem .9rem}.tiles dt{color:var(--grey);font-size:.85rem}
-.tiles dd{margin:0;font-size:1.25rem;font-weight:650;overflow-wrap:anywhere}
+.tiles div{padding:.7rem .75rem}.tiles dt{color:var(--grey);font-size:.85rem}
+.tiles dd{margin:0;font-size:1.1rem;font-weight:650;overflow-wrap:anywhere}
 figure{margin:0 0 1rem;padding:.75rem;background:#fff}
 img{display:block;width:100%;height:auto}
 figcaption{display:none;color:#667079;font-size:.9rem;padding:.5rem .35rem 0;overflow-wrap:anywhere}

@@ -15,23 +15,24 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 FINEST = 15.0  # Å of the low-pass filter
+TILE = 512  # pixels of a tile of which a power spectrum is made
 PIXELS = 900  # of the picture's edge at most: more can't be seen, and would be filtered in vain
 
 
 def draw(picks: Picks) -> Figure:
-    """Draw a micrograph filtered to 15 Å, and again with the picks as circles where there are any to show."""
-    image, pixel = section(picks.micrograph)
-    pixel = pixel or 1.0
-    image, coarse = _binned(image.reshape(image.shape[-2:]), max(1, -(-max(image.shape) // PIXELS)))
+    """Draw a micrograph filtered to 15 Å; beside it the same with the picks as circles, or its power spectrum where
+    there are none to show."""
+    whole, pixel = section(picks.micrograph)
+    whole, pixel = whole.reshape(whole.shape[-2:]), pixel or 1.0
+    image, coarse = _binned(whole, max(1, -(-max(whole.shape) // PIXELS)))
     smooth = _smooth(image, pixel * coarse)
     marked = picks.x is not None
     with style():
-        high = WIDE / 2 * image.shape[0] / image.shape[1] if marked else 5.0
-        made = figure(WIDE, high + 0.75)
+        made = figure(WIDE, WIDE / 2 * image.shape[0] / image.shape[1] + 0.75)
         from matplotlib.collections import EllipseCollection
 
-        axes = made.subplots(1, 2, squeeze=False)[0] if marked else [made.subplots()]
-        for each in axes:
+        axes = made.subplots(1, 2)
+        for each in axes if marked else axes[:1]:
             low, top = np.percentile(smooth, [0.5, 99.5])
             each.imshow(smooth, cmap="gray", vmin=low, vmax=top)
             each.set_anchor("W")
@@ -52,6 +53,8 @@ def draw(picks: Picks) -> Figure:
                 linewidths=1.1,
             )
             axes[1].add_collection(circles)
+        else:
+            _spectrum(axes[1], whole, pixel)
         line = f"{len(picks.x)} particles picked · " if picks.x is not None else ""
         heading(made, f"Micrograph {picks.name}", f"{line}low-pass filtered to {FINEST:.0f} Å")
         return made
@@ -66,6 +69,28 @@ def _binned(image: Array, by: int) -> tuple[Array, int]:
 def _smooth(image: Array, pixel: float) -> Array:
     ky, kx = np.fft.fftfreq(image.shape[0], pixel)[:, None], np.fft.rfftfreq(image.shape[1], pixel)[None, :]
     return np.fft.irfft2(np.fft.rfft2(image) * np.exp(-(kx * kx + ky * ky) * FINEST**2), s=image.shape)
+
+
+def _spectrum(axes: Axes, image: Array, pixel: float) -> None:
+    """The power spectrum, averaged over tiles and drawn as its logarithm, with the spacing at its edge."""
+    tile = min(TILE, *image.shape)
+    window = np.outer(np.hanning(tile), np.hanning(tile))
+    starts = [range(0, n - tile + 1, max(1, tile // 2)) for n in image.shape]
+    total = np.zeros((tile, tile))
+    for top in starts[0]:
+        for left in starts[1]:
+            part = image[top : top + tile, left : left + tile]
+            total += np.abs(np.fft.fft2((part - part.mean()) * window)) ** 2
+    shown = np.log(np.fft.fftshift(total) + 1e-30)
+    low, high = np.percentile(shown, [1, 99.7])
+    axes.imshow(shown, cmap="gray", vmin=low, vmax=high, interpolation="bilinear")
+    axes.set_anchor("W")
+    bare(axes)
+    from matplotlib.patheffects import withStroke
+
+    edge = [withStroke(linewidth=2.5, foreground=INK)]
+    said = f"power spectrum, edge at {2 * pixel:.1f} Å"
+    axes.text(0.04, 0.05, said, color="white", transform=axes.transAxes, fontweight="bold", path_effects=edge)
 
 
 def _bar(axes: Axes, shape: tuple[int, ...], pixel: float) -> None:
