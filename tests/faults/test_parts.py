@@ -104,6 +104,11 @@ def test_a_part_that_fails_ends_the_others_and_is_named(split: Split) -> None:
         assert split.stage.inside.get(part.prefix + "stop.json") is not None
         split.ends(part, code=143, units=split.units_of(part)[:1], ended="aborted")
     split.stage.tick(1)
+    for part in split.parts[::2]:  # the user stopped nothing
+        assert (part.state, part.reason, part.detail) == (S.STOPPED, "part_failed", "part 2 of 3 failed")
+    told = [event.text for event in split.stage.world.ledger.events(split.stage.run.uid)]
+    why = "ended with the other parts (part 2 of 3 failed): mend what failed and run the job again"
+    assert f"part 1 of 3: STOPPED: {why}" in told
     run = split.stage.run
     assert (run.state, run.reason) == (S.FAILED, "program_failed")
     assert run.detail == "part 2 of 3: it ended: finished; there is no output of u3"

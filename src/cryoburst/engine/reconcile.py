@@ -15,7 +15,7 @@ from cryoburst.engine import budget, earlier, parts, perform, stage_out
 from cryoburst.engine.observe import Listings, Observer, list_machines
 from cryoburst.engine.reaper import Reaper
 from cryoburst.engine.sentences import left_behind, named, reason_of, stayed, without_outputs
-from cryoburst.engine.split import failed, places, summary, totals
+from cryoburst.engine.split import failed, fault, places, stop_reason, summary, totals
 from cryoburst.engine.stage_in import forget_inputs, stage_in
 from cryoburst.engine.step import IDLE, Decision, Effect, Seen, after_loss, retry, step
 from cryoburst.engine.world import World
@@ -168,7 +168,7 @@ class Reconciler:
                 return True
             case Effect.HALT:
                 broken = failed(seen.parts or ())
-                parts.stop(world, seen.parts or (), run.stop_wanted or (f"{broken.title} failed" if broken else "stop"))
+                parts.stop(world, seen.parts or (), run.stop_wanted or (fault(broken) if broken else "stop"))
                 return False
             case Effect.COUNT:
                 self._tell(run, seen.parts or ())
@@ -282,7 +282,7 @@ class Reconciler:
             forget_inputs(world, run)
         succeeded = whole.ended == "finished" and verdict.outcome == "succeeded" and not reason
         if not succeeded and (run.stop_wanted or seen.ended == "aborted"):
-            return self._end(run, seen, changes, RunState.STOPPED, "aborted", run.stop_wanted or seen.sentence)
+            return self._end(run, seen, changes, RunState.STOPPED, stop_reason(run), run.stop_wanted or seen.sentence)
         if reason == "deadline" and budget.ended(world, run):
             reason = "budget"
         if reason in ("refused", "deadline", "budget"):

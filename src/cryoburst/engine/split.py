@@ -1,5 +1,6 @@
 """A split run as the sum of its parts: what they did, where they are, and whose turn it is. Pure."""
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 
@@ -31,6 +32,19 @@ def is_turn(part: Run, sending: Iterable[int]) -> bool:
 def failed(parts: Sequence[Run]) -> Run | None:
     """The first part that failed."""
     return next((part for part in parts if part.state is RunState.FAILED), None)
+
+
+def fault(broken: Run) -> str:
+    """Why the other parts are stopped when this one failed."""
+    return f"{broken.title} failed"
+
+
+_FAULT = re.compile(r"part \d+ of \d+ failed")
+
+
+def stop_reason(run: Run) -> str:
+    """The code of the reason for which a run is stopped: nobody asked for the end of a part whose sibling failed."""
+    return "part_failed" if run.part and _FAULT.fullmatch(run.stop_wanted) else "aborted"
 
 
 def summary(run: Run, parts: Sequence[Run]) -> str:

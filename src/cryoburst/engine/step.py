@@ -6,7 +6,7 @@ Unknown is never gone and never failed: an observation that could not be made is
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
-from cryoburst.engine.split import failed, totals
+from cryoburst.engine.split import failed, stop_reason, totals
 from cryoburst.model.documents import Exit, Heartbeat
 from cryoburst.model.patience import Limits
 from cryoburst.model.plugins import MachineSeen
@@ -93,7 +93,7 @@ def step(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> Decis
     if run.state.final:
         return IDLE
     if run.stop_wanted and run.state in _STOPPED_AT_ONCE:
-        return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted)
+        return _stopped(run)
     if seen.now < run.retry_at and run.state is not RunState.RUNNING:
         return IDLE
     match run.state:
@@ -139,11 +139,15 @@ def _split(run: Run, seen: Seen) -> Decision:
         new = any(getattr(run, name) != value for name, value in totals(run, seen.parts).items())
         return Decision(Effect.COUNT) if new and seen.now - (run.observed or 0.0) >= COUNT_AGAIN else IDLE
     if run.stop_wanted or (stopped and broken is None):
-        return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted)
+        return _stopped(run)
     if broken is not None:
         detail = f"{broken.title}: {broken.detail}"
         return Decision(state=RunState.FAILED, reason=broken.reason, detail=detail)
     return Decision(state=RunState.STAGING_IN)
+
+
+def _stopped(run: Run) -> Decision:
+    return Decision(state=RunState.STOPPED, reason=stop_reason(run), detail=run.stop_wanted)
 
 
 COUNT_AGAIN = 1.0  # s between two sums of what the parts did
@@ -194,7 +198,7 @@ def after_loss(run: Run, seen: Seen, limits: Limits, *, further: bool) -> Decisi
     ``further`` says that the next attempt goes on from a later point than this one did: then no failure came before.
     """
     if run.stop_wanted:
-        return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted)
+        return _stopped(run)
     return retry(replace(run, failures=0) if further else run, _loss(seen), _note(seen), seen.now, limits)
 
 
@@ -227,7 +231,7 @@ def retry(run: Run, reason: str, detail: str, now: float, limits: Limits, *, new
     machine that was taken back is nobody's failure: the run goes on at once, as often as that happens.
     """
     if run.stop_wanted:
-        return Decision(state=RunState.STOPPED, reason="aborted", detail=run.stop_wanted)
+        return _stopped(run)
     if reason == "interrupted":
         changes: dict[str, object] = {"interruptions": run.interruptions + 1, "retry_at": now}
     elif not REASONS[reason].retry or run.failures >= len(limits.retry_delays):

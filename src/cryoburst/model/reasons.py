@@ -40,6 +40,7 @@ _ALL = (
     Reason("refused", Fault.JOB, False, "the machine lacks what the job needs", "choose another machine or install it"),
     Reason("no_machine_fits", Fault.JOB, False, "no machine fits", "see cryoburst machines, and ask for less"),
     Reason("aborted", Fault.USER, False, "stopped by the user", "run it again or continue it when you like"),
+    Reason("part_failed", Fault.JOB, False, "ended with the other parts", "mend what failed and run the job again"),
     Reason("deadline", Fault.BUDGET, False, "the walltime was used up", "raise walltime_hours and continue the job"),
     Reason("machine_died", Fault.MACHINE, True, "the machine died", "see cryoburst machines --all"),
     Reason("agent_killed", Fault.MACHINE, True, "the agent on the machine was killed", "it may need more memory"),
