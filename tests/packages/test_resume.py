@@ -275,6 +275,14 @@ def test_a_job_that_was_continued_counts_on_all_that_is_there(tmp_path: Path) ->
     assert before | mine <= {i.path for i in Relion().inputs(found.job)}
 
 
+def test_a_part_that_was_continued_counts_its_own_alone(tmp_path: Path) -> None:
+    job = motion(tmp_path, MOTION.replace("--use_own", "--use_own --only_do_unfinished"))
+    mine = outputs(tmp_path, 0) | outputs(tmp_path, 2) | outputs(tmp_path, 3)
+    found = resume(Relion().part(job, 1, 2), mine)
+    assert found is not None
+    assert (found.done, found.sentence) == (1, "with what is missing: one micrograph is done")
+
+
 TRACKS = ("_tracks.star", "_tracks.eps", "_FCC_cc.mrc", "_FCC_w0.mrc", "_FCC_w1.mrc")
 SHINY = ("_shiny.mrcs", "_shiny.star")
 TILT = ("_xyAcc_optics-group_{}_real.mrc", "_xyAcc_optics-group_{}_imag.mrc", "_wAcc_optics-group_{}.mrc")

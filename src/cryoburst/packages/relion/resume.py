@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from cryoburst.model.errors import BadInput, NeedHere
 from cryoburst.model.job import Job, Resume
-from cryoburst.packages.relion import closure, star
+from cryoburst.packages.relion import closure, parts, star
 from cryoburst.packages.relion.files import Files
 from cryoburst.packages.relion.jobtypes import EXTERNAL, program
 from cryoburst.packages.relion.script import understand, value
@@ -43,7 +43,8 @@ def _missing(job: Job, words: tuple[str, ...], made: frozenset[str], kind: Kind)
     files.add(value(words, "--i"), words[0])
     paths = at_home(job.project, job.folder) if continued else made
     found = done(closure.Line(words, files, ""), kind, paths)
-    count = found.steps
+    own = set(parts.names(job)) if job.part else set()  # in the folder are the outputs of the other parts, too
+    count = len(own & found.outputs.keys()) if job.part else found.steps
     if not count:
         return None
     if len(kind.steps) > 1:
