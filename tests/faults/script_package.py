@@ -129,7 +129,7 @@ class Script:
         """Whether it is a marker."""
         return name in (*MARKERS.values(), "ABORT")
 
-    def progress(self, job: Job, log: str) -> Progress | None:
+    def progress(self, job: Job, log: str, since: float) -> Progress | None:
         """``step 2 of 5`` in the log."""
         found = re.findall(r"^step (\d+) of (\d+)$", log, re.MULTILINE)
         unit = "units" if self._list(job) else "step"

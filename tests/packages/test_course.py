@@ -142,13 +142,15 @@ def test_bodies_are_no_classes(tmp_path: Path) -> None:
 def movie_job(project: Path, kind: str, folder: str, program: str) -> Job:
     lines = "".join(f"MotionCorr/job002/Movies/m{n}.mrc\n" for n in range(4))
     put(project, "in.star", f"data_micrographs\n\nloop_\n_rlnMicrographName #1\n{lines}\n", folder="CtfFind/job003/")
-    return job(project, kind, folder, commands=((program, "--i", "CtfFind/job003/in.star", "--LoG_diam_max", "280"),))
+    words = (program, "--i", "CtfFind/job003/in.star", "--o", folder, "--LoG_diam_max", "280")
+    return job(project, kind, folder, commands=(words,))
 
 
 def test_micrographs_per_minute_come_from_the_times_of_their_results(tmp_path: Path) -> None:
     ctffind = movie_job(tmp_path, "ctffind", "CtfFind/job003/", "relion_run_ctffind")
     for n, at in enumerate((1000, 1010, 1020)):
         put(tmp_path, f"Movies/m{n}_PS.ctf", at=at, folder="CtfFind/job003/")
+        put(tmp_path, f"Movies/m{n}_PS_ctffind4.log", at=at, folder="CtfFind/job003/")
     put(tmp_path, "Movies/old_PS.ctf", at=10, folder="CtfFind/job003/")
     found = course.course(ctffind, 500.0).micrographs
     assert found is not None

@@ -96,7 +96,7 @@ def test_unmark_takes_old_markers_and_an_old_abort_away(tmp_path: Path) -> None:
     ],
 )
 def test_progress(log: str, progress: Progress | None) -> None:
-    assert Relion().progress(ONE, log) == progress
+    assert Relion().progress(ONE, log, 0.0) == progress
 
 
 def test_progress_counts_micrographs_where_the_program_takes_one_after_the_other(tmp_path: Path) -> None:
@@ -105,15 +105,27 @@ def test_progress_counts_micrographs_where_the_program_takes_one_after_the_other
         f"\ndata_micrographs\n\nloop_\n_rlnMicrographName #1\n_rlnOpticsGroup #2\n{rows}\n"
     )
     command = ("relion_run_ctffind", "--i", "mics.star", "--o", "CtfFind/job003/")
-    job = replace(ONE, kind="relion.ctffind", project=tmp_path, commands=(command,))
+    job = replace(ONE, kind="relion.ctffind", folder="CtfFind/job003/", project=tmp_path, commands=(command,))
     log = "\r   0/   1 sec " + "." * 30 + '~~(,_,">'
-    assert Relion().progress(job, log) == Progress(4, 8, "micrographs")
+    assert Relion().progress(job, "", 0.0) == Progress(0, 8, "micrographs")
+    for i in (1, 4, 5):
+        for end in (".ctf", "_ctffind4.log"):
+            (tmp_path / "CtfFind/job003").mkdir(parents=True, exist_ok=True)
+            (tmp_path / f"CtfFind/job003/m{i}{end}").touch()
+    (tmp_path / "CtfFind/job003/m6.ctf").touch()  # half of what it needs
+    assert Relion().progress(job, log, 1.0) == Progress(3, 8, "micrographs")
+    assert Relion().progress(job, f"{log} logfile\n000/??? sec ~~(,_,\">", 1.0) == Progress(3, 8, "micrographs")
+    assert Relion().progress(Relion().part(job, 2, 2), log, 1.0) == Progress(2, 4, "micrographs")
+    course = Relion().course(job, 1.0).micrographs
+    assert course is not None
+    assert (course.done, course.total) == (3, 8)
+    assert Relion().progress(job, log, time.time() + 60) == Progress(0, 8, "micrographs")  # an earlier run's
     (tmp_path / "mics.star").unlink()
-    assert Relion().progress(job, log) == Progress(50, 100, "percent")
+    assert Relion().progress(job, log, 0.0) == Progress(50, 100, "percent")
 
 
 def test_progress_of_a_long_log_is_quick() -> None:
     log = '\r   0/   1 sec ....................~~(,_,">' * 200_000
     began = time.process_time()
-    Relion().progress(ONE, log)
+    Relion().progress(ONE, log, 0.0)
     assert time.process_time() - began < 2.0

@@ -367,5 +367,5 @@ def _progress(world: World, run: Run) -> dict[str, object]:
             tail = file.read().decode("utf-8", "replace")
     except OSError:
         return {}
-    found = world.package(run).progress(world.job(run), tail)
+    found = world.package(run).progress(world.job(run), tail, run.since)
     return {"done": found.done, "total": found.total, "unit": found.unit} if found else {}

@@ -315,8 +315,10 @@ class Package(Protocol):
         """The units of a job, or of its part, that have no outputs at home, in their order."""
         ...
 
-    def progress(self, job: Job, log: str) -> Progress | None:
-        """How far the program is, from the end of its log; None when the log does not say."""
+    def progress(self, job: Job, log: str, since: float) -> Progress | None:
+        """How far the program is, from the end of its log and the outputs at home; None when they do not say. Files
+        from before ``since`` are not of this run. Never fewer of a unit than were told before in this run, unless
+        the program itself begins anew."""
         ...
 
     def verdict(self, job: Job, exit_: Exit, markers: Iterable[str]) -> Verdict:

@@ -89,6 +89,12 @@ class Run:
         return int(self.uid.partition(".")[2] or 0)
 
     @property
+    def since(self) -> float:
+        """Files of its folder from before this are not of this run (s since the epoch). The machine's clock may be
+        behind ours, and its files have its time."""
+        return min(self.submitted, self.command_started or self.submitted) - 1.0
+
+    @property
     def title(self) -> str:
         """What people call it, where its job is named beside."""
         return f"part {self.part} of {self.parts}" if self.part else f"run {self.number}"

@@ -17,14 +17,14 @@ from cryoburst.model.run import Run
 def course(packages: Mapping[str, Package], ledger: Ledger, run: Run) -> Course | None:
     """How it goes; None when the files at home can't tell, or are not this run's."""
     try:
-        return packages[run.package].course(_job(packages, ledger, run), _since(run))
+        return packages[run.package].course(_job(packages, ledger, run), run.since)
     except CryoburstError:
         return None
 
 
 def panels(packages: Mapping[str, Package], ledger: Ledger, run: Run) -> Sequence[Panel]:
     """What can be drawn. Raises NotThere or BadInput, in one sentence."""
-    return packages[run.package].panels(_job(packages, ledger, run), _since(run))
+    return packages[run.package].panels(_job(packages, ledger, run), run.since)
 
 
 def _job(packages: Mapping[str, Package], ledger: Ledger, run: Run) -> Job:
@@ -39,8 +39,3 @@ def _job(packages: Mapping[str, Package], ledger: Ledger, run: Run) -> Job:
     if run.started is None and run.command_started is None and run.attempt == 1:
         raise NotThere(f"run {run.number} has not started yet, so there is nothing of it")
     return packages[run.package].read_job(project / run.target, project)
-
-
-def _since(run: Run) -> float:
-    """Files that are older are not of this run: the machine's clock may be behind ours, and its files have its time."""
-    return min(run.submitted, run.command_started or run.submitted) - 1.0

@@ -210,7 +210,7 @@ def detail_values(ledger: Ledger, run: Run, now: float, course: Course | None = 
     """One run with its parts, machines and events, and how it goes."""
     parts = ledger.parts_of(run)
     machines = [machine for each in (*parts, run) for machine in ledger.machines_of(each.uid)]
-    return run_values(run, now, parts) | {
+    return _agreed(run_values(run, now, parts), course) | {
         "course": course_values(course) if course else None,
         "store": run.store,
         "prefix": run.prefix,
@@ -219,6 +219,14 @@ def detail_values(ledger: Ledger, run: Run, now: float, course: Course | None = 
         "machines": [machine_values(m, now) for m in machines],
         "events": [{"time": e.time, "text": e.text} for e in ledger.events(run.uid)],
     }
+
+
+def _agreed(values: Values, course: Course | None) -> Values:
+    """A run's values whose progress is that of its files: the row was written a moment before."""
+    progress, counted = values["progress"], course.micrographs if course else None
+    if progress and counted and progress["unit"] == "micrographs":
+        return values | {"progress": progress | {"done": counted.done}}
+    return values
 
 
 def _part_values(part: Run, now: float) -> Values:

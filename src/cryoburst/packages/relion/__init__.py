@@ -112,9 +112,9 @@ class Relion:
         """The movies or micrographs of a job, or of its part, that have no outputs at home, in their order."""
         return parts_.unmade(job)
 
-    def progress(self, job: Job, log: str) -> Progress | None:
+    def progress(self, job: Job, log: str, since: float) -> Progress | None:
         """How far the program is, from the end of its log; None when the log does not say."""
-        return progress_.progress(job, log)
+        return progress_.progress(job, log, since)
 
     def verdict(self, job: Job, exit_: Exit, markers_: Iterable[str]) -> Verdict:
         """How the job ended, from the exit record and the held files that the machine left."""

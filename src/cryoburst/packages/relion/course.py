@@ -14,8 +14,7 @@ from pathlib import Path
 from cryoburst.model.course import Class, Course, Curve, Fsc, Iteration, Micrographs
 from cryoburst.model.errors import BadInput
 from cryoburst.model.job import Job
-from cryoburst.packages.relion import star
-from cryoburst.packages.relion.parts import count as count_micrographs
+from cryoburst.packages.relion import parts, star
 
 MODEL = re.compile(r"run(?:_ct(\d+))?_it(\d+)(?:_half1)?_model\.star")  # Refine3D writes one for each half
 FINAL = "run_model.star"  # of a Refine3D or MultiBody that ended; run_ctN_model.star after a Continue in the window
@@ -231,4 +230,4 @@ def _micrographs(job: Job, since: float) -> Micrographs:
     recent = done[-RECENT:]
     span = recent[-1].time - recent[0].time if recent else 0.0
     pace = 60 * (len(recent) - 1) / span if span > 0 else None
-    return Micrographs(len(done), count_micrographs(job), pace)
+    return Micrographs(parts.made(job, 0.0 if goes_on(job) else since), parts.count(job), pace)

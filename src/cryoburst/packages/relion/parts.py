@@ -87,10 +87,7 @@ def unmade(job: Job) -> list[str]:
     try:
         if _refusal(job):
             return []
-        line = _line(job)
-        line.need("i")
-        there = unfinished.at_home(job.project, job.folder)
-        made = unfinished.done(line, _kind(line.name), there, alike=False).outputs
+        made = _made(job, 0.0)
         return [name for name in names(job) if name not in made]
     except (OSError, BadInput):
         return []
@@ -101,9 +98,31 @@ def count(job: Job) -> int:
     try:
         if _refusal(job):
             return 0
-        return len(names(job)) if job.part else len(_list(job).names)
+        return len(names(job))
     except (OSError, BadInput):
         return 0
+
+
+def made(job: Job, since: float) -> int:
+    """Of how many of these rows all outputs are at home; those from before ``since`` are an earlier run's."""
+    try:
+        done = _made(job, since)
+        return sum(name in done for name in names(job))
+    except (OSError, BadInput):
+        return 0
+
+
+def _made(job: Job, since: float) -> dict[str, list[str]]:
+    """The rows that RELION would not take again, with their outputs. Raises BadInput, OSError."""
+    line = _line(job)
+    line.need("i")
+    kind = _kind(line.name)
+    ends = tuple(end for step in kind.steps for each in step for end in each.split("|"))
+    ends += tuple(end for option, end in kind.optional if line.has(option))
+    there = (path for path in unfinished.at_home(job.project, job.folder) if path.endswith(ends))
+    if since:
+        there = unfinished.since(job.project, there, since)
+    return unfinished.done(line, kind, there, alike=False).outputs
 
 
 def names(job: Job) -> list[str]:

@@ -9,6 +9,7 @@ A program may take all micrographs through one step before the next (Polish): ea
 import os
 import re
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -190,6 +191,16 @@ def at_home(project: Path, folder: str) -> frozenset[str]:
         for top, _, names in os.walk(project / folder)
         for name in names
     )
+
+
+def since(project: Path, paths: Iterable[str], when: float) -> frozenset[str]:
+    """Those of the files that were written since (s since the epoch)."""
+    found: set[str] = set()
+    for path in paths:
+        with suppress(OSError):
+            if os.lstat(project / path).st_mtime >= when:  # noqa: PTH116
+                found.add(path)
+    return frozenset(found)
 
 
 def _is_link(path: Path) -> bool:
