@@ -69,6 +69,38 @@ def test_a_part_whose_machine_dies_is_tried_again_alone(split: Split, number: in
     split.assert_whole(machines=5)
 
 
+def test_what_was_sent_never_becomes_less(split: Split) -> None:
+    split.submit()
+    seen: list[tuple[int, int, int]] = []
+
+    def tick(later: float, times: int = 6) -> None:
+        for _ in range(times):
+            run = split.stage.tick(later, times=1)
+            seen.append((run.bytes_sent, run.bytes_in, run.files_in))
+            later = 1.0
+
+    tick(0, 9)
+    for part in split.parts:
+        split.starts(part)
+    tick(1)
+    victim = split.parts[1]
+    split.stage.provider.known[f"{victim.uid}-1"] = dead(split.stage.provider.known, victim)
+    (split.stage.project / "u2").write_text("less\n")  # what goes on needs less
+    tick(40)
+    tick(31, 9)
+    assert split.parts[1].attempt == 2
+    for part in split.parts:
+        split.starts(part)
+        split.ends(part)
+    tick(1, 9)
+    split.joins()
+    tick(1)
+    assert split.stage.run.state is S.SUCCEEDED
+    assert seen == sorted(seen)
+    assert all(ones == sorted(ones) for ones in map(list, zip(*seen, strict=True)))
+    assert seen[-1][0] > 0
+
+
 def dead(known: dict[str, MachineSeen], victim: Run) -> MachineSeen:
     return replace(known[f"{victim.uid}-{victim.attempt}"], alive=False, note="powered off")
 

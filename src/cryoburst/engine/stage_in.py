@@ -82,12 +82,13 @@ def stage_in(world: World, run: Run) -> Run | None:
     sizes = {
         "bytes_in": _bytes_in(inputs) + sum(each.size for each in remote.values()),
         "files_in": sum(not i.listed for i in inputs),
-        "bytes_to_send": sum(i.size for i in missing),
-        "bytes_sent": 0,
     }
-    if world.ledger.change(run, dict[str, object](added(world, run, sizes))) is None:
+    sizes = added(world, run, sizes)
+    if run.attempt > 1:  # one that goes on needs less; what the run has read is no less for that
+        sizes = {name: max(size, int(getattr(run, name))) for name, size in sizes.items()}
+    sending = _Sending(world, run, places, sum(i.size for i in missing))
+    if world.ledger.change(run, {**sizes, **sending.counts()}) is None:
         return None
-    sending = _Sending(world, run, places)
     try:
         with TemporaryDirectory(prefix="cryoburst-") as folder:
             checksums |= sending.send(store, [_on_disk(i, Path(folder)) for i in missing])
@@ -119,7 +120,7 @@ def stage_in(world: World, run: Run) -> Run | None:
     if resume is not None:
         goes_on = f"attempt {run.attempt} goes on {resume.sentence}"
         world.ledger.event(run.whole, now, f"{run.title}: {goes_on}" if run.part else goes_on)
-    sent = added(world, run, {"bytes_to_send": sending.bytes, "bytes_sent": sending.bytes})
+    sent = sending.counts()
     if resume is None:  # what comes is counted from the beginning
         sent |= added(world, run, {"bytes_out": 0, "files_out": 0})
     return world.ledger.change(run, {**sent, "staged": now})
@@ -153,7 +154,8 @@ class StopWanted(Exception):
 class _Sending:
     """Sends the files of one run, noting in the row how far it is and in the ledger what the store has."""
 
-    def __init__(self, world: World, run: Run, places: dict[str, Place]) -> None:
+    def __init__(self, world: World, run: Run, places: dict[str, Place], size: int) -> None:
+        """``size`` is what has to be handled, in bytes."""
         self._world, self._run = world, run
         self._places = places  # what the store has; grows
         self._lock = Lock()
@@ -161,8 +163,8 @@ class _Sending:
         self._told = self._looked = world.clock()
         self._checksums: dict[str, str] = {}
         self._rows: list[tuple[str, int, int, int, str]] = []
-        self._handled = 0  # bytes that are in the store now
-        self.bytes = 0  # that were sent
+        self._left = size  # bytes that are not handled yet
+        self._sent = run.bytes_sent  # bytes, with those of earlier attempts and of the parts of a join
 
     def send(self, store: Store, inputs: list[Input]) -> dict[str, str]:
         """Send inputs; path -> checksum. Raises BadInput naming those that could not be sent."""
@@ -211,18 +213,21 @@ class _Sending:
 
     def _moved(self, size: int, wire: bool) -> None:
         with self._lock:
-            self._handled += size
-            self.bytes += size if wire else 0
+            self._left -= size
+            self._sent += size if wire else 0
+
+    def counts(self) -> dict[str, int]:
+        """What of the run's row says how far it is: what is sent never becomes less."""
+        return {"bytes_to_send": self._sent + max(0, self._left), "bytes_sent": self._sent}
 
     def _tell(self) -> None:
         with self._lock:
             new, self._new = self._new, {}
             rows, self._rows = self._rows, []
-            handled, self._told = self._handled, self._world.clock()
+            counts, self._told = self.counts(), self._world.clock()
         self._world.ledger.keep_objects(self._run.store, self._run.store_folder, new)
         self._world.ledger.keep_checksums(self._run.project, rows)
-        sent = added(self._world, self._run, {"bytes_sent": handled})
-        self._world.ledger.change(self._run, dict[str, object](sent))
+        self._world.ledger.change(self._run, dict[str, object](counts))
 
 
 def _checksums(world: World, run: Run, inputs: list[Input]) -> tuple[dict[str, str], list[Input]]:
