@@ -142,3 +142,26 @@ def test_stop_ends_all_parts(home: Home) -> None:
     assert done.stdout == "Run 1 STOPPED\n"
     assert (home.project / folder / "ABORTED").exists()
     home.assert_clean(PARTS)
+
+
+def test_a_split_run_is_the_same_after_its_database_was_lost(home: Home) -> None:
+    folder = home.split_job()
+    submit(home, folder)
+    assert home.ended()["state"] == "SUCCEEDED"
+    home.assert_no_machines()
+    before = json.loads(home.call("show", "1", "--json").stdout)
+    while home.watchers():
+        home.kill_watcher()
+    home.drop_database()
+    done = home.call("recover")
+    assert done.stderr == "cryoburst: the list of runs was rebuilt from the store (one run)\n"
+    assert done.stdout.startswith("Found 1 run and 0 machines that the list did not have\n")
+    after = json.loads(home.call("show", "1", "--json").stdout)
+    rows = [*zip(before["each_part"], after["each_part"], strict=True), (before, after)]
+    for old, new in rows:
+        assert [new[name] for name in SAME] == [old[name] for name in SAME]
+        assert [new[name] for name in TIMES] == pytest.approx([old[name] for name in TIMES], abs=0.2)
+
+
+SAME = ("state", "progress", "machine", "attempt", "files_in", "bytes_in", "files_out", "bytes_out")
+TIMES = ("wait_seconds", "run_seconds")

@@ -76,7 +76,8 @@ def sync(world: World, run: Run, spec: Spec, heartbeat: Heartbeat, wanted: Wish 
     if done != run.batches_home:
         changes |= {"bytes_out": max(0, size), "files_out": files}
     if heartbeat.command_started is not None and not _counts_from_its_parts(run):
-        changes["command_started"] = _by_our_clock(world, run, heartbeat.command_started, heartbeat.time)
+        began = by_our_clock(run, heartbeat.command_started, heartbeat.time, world.clock())
+        changes["command_started"] = began
     return changes | _progress(world, run)
 
 
@@ -131,7 +132,7 @@ def _times(world: World, run: Run, exit_: Exit) -> dict[str, object]:
         return {"command_seconds": world.clock() - (run.command_started or 0.0)}
     began = exit_.command_started
     if began is not None:
-        began = _by_our_clock(world, run, began, exit_.time)
+        began = by_our_clock(run, began, exit_.time, world.clock())
     took = {"command_seconds": exit_.command_seconds, "peak_memory_bytes": exit_.peak_memory_bytes}
     return {**took, "command_started": began}
 
@@ -141,9 +142,9 @@ def _counts_from_its_parts(run: Run) -> bool:
     return run.parts > 1 and not run.part and run.command_started is not None
 
 
-def _by_our_clock(world: World, run: Run, began: float, told: float) -> float:
+def by_our_clock(run: Run, began: float, told: float, now: float) -> float:
     """When a command began, as its machine told: on a machine whose clock is wrong, as near as can be known."""
-    return min(max(began, run.submitted), world.clock() - max(0.0, told - began))
+    return min(max(began, run.submitted), now - max(0.0, told - began))
 
 
 def salvage(world: World, run: Run, spec: Spec, heartbeat: Heartbeat | None) -> dict[str, object]:

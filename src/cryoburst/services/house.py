@@ -67,7 +67,7 @@ def open_world(settings: Settings) -> World:
     )
     world = replace(world, hours=forecast.hours_on(world), budget=budgets.for_engine(world, settings))
     if not ledger.complete:
-        found = len(recover(world, known_stores(settings)).runs)
+        found = sum(not run.part for run in recover(world, known_stores(settings)).runs)
         if found:
             count = "one run" if found == 1 else f"{found} runs"
             print(f"cryoburst: the list of runs was rebuilt from the store ({count})", file=sys.stderr)

@@ -68,6 +68,15 @@ def sent(store: Store, run: Run, name: str) -> Iterator[bytes]:
         yield _tail(store, f"{run.home_prefix}{attempt}/heartbeat.json", name, done)
 
 
+def ending(store: Store, run: Run, name: str) -> bytes:
+    """The end of the text that the machine of the last attempt sent. Raises StoreError."""
+    folder = f"{run.prefix}log/{name}."
+    starts = [int(start) for e in store.list(f"{run.prefix}log/") if (start := e.key.removeprefix(folder)).isdigit()]
+    chunk = (store.get(f"{folder}{max(starts)}") or b"") if starts else b""
+    done = max(starts, default=0) + len(chunk)
+    return chunk + _tail(store, f"{run.prefix}heartbeat.json", name, done)
+
+
 def _tail(store: Store, key: str, name: str, done: int) -> bytes:
     """What the last heartbeat of a machine carried of a log beyond so many bytes."""
     try:

@@ -2,20 +2,26 @@
 
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 from cryoburst.engine import earlier, stage_out
 from cryoburst.engine.observe import load_document
 from cryoburst.engine.reaper import machine_row
+from cryoburst.engine.record import record_key
+from cryoburst.engine.split import totals
+from cryoburst.engine.stage_out import by_our_clock
 from cryoburst.engine.world import World, closed_key, safe_name
 from cryoburst.model import documents
-from cryoburst.model.documents import Closed, Exit, Request, Spec, Started, Stop
-from cryoburst.model.errors import CryoburstError, ProviderError, StoreFull, StoreUnavailable
+from cryoburst.model.documents import Closed, Exit, Heartbeat, Record, Request, Spec, Started, Stop
+from cryoburst.model.errors import Corrupt, CryoburstError, ProviderError, StoreFull, StoreUnavailable
 from cryoburst.model.plugins import Store
 from cryoburst.model.run import Run
 from cryoburst.model.split import block
 from cryoburst.model.states import RunState
+from cryoburst.services.logs import ending
 
 
 @dataclass(frozen=True)
@@ -69,7 +75,7 @@ def _from_store(world: World, url: str, problems: list[str]) -> list[Run]:
             raise
         except CryoburstError as error:
             problems.append(str(error))
-    return found
+    return _placed(store, found)
 
 
 def _rebuild(world: World, store: Store, url: str, request: Request) -> Run:
@@ -120,13 +126,13 @@ def _with_marks(world: World, store: Store, run: Run) -> Run:
     if started is not None:
         run = replace(run, started=started.time)
     if ended is not None:
-        run = replace(
-            run,
-            command_seconds=ended.command_seconds,
-            command_started=ended.command_started,
-            peak_memory_bytes=ended.peak_memory_bytes,
-        )
+        run = replace(run, command_seconds=ended.command_seconds, peak_memory_bytes=ended.peak_memory_bytes)
     if run.state.final:
+        told = ended or load_document(store, Heartbeat, run.prefix + "heartbeat.json")
+        if told is not None and told.command_started is not None:
+            began = by_our_clock(run, told.command_started, told.time, run.ended or world.clock())
+            run = replace(run, command_started=began)
+        run = _with_progress(world, store, run)
         outputs = stage_out.own(world.package(run), run, earlier.made(world, run, run.attempt).outputs.values())
         if run.leave:
             stage_out.know(world, run, outputs)  # a stub at home says what it stands for, and not where that is
@@ -145,6 +151,32 @@ def _with_marks(world: World, store: Store, run: Run) -> Run:
     return replace(run, state=RunState.STAGING_IN)
 
 
+def _placed(store: Store, runs: list[Run]) -> list[Run]:
+    """The same with the offers that the machines of their last attempts were, as the records of the runs tell."""
+    offers: dict[tuple[str, int], str] = {}
+    for run in runs:
+        data = None if run.part or not run.state.final else store.get(record_key(run.owner, run.uid))
+        with suppress(Corrupt):  # of another version
+            for each in documents.load(Record, data, run.uid).tries if data is not None else ():
+                offers[f"{run.uid}.{each.part}" if each.part else run.uid, each.attempt] = each.offer
+    return [replace(run, placed=offers.get((run.uid, run.attempt), "")) for run in runs]
+
+
+def _with_progress(world: World, store: Store, run: Run) -> Run:
+    """How far a run came that has ended; what can't be known is not told as 0."""
+    if run.parts == 1 or run.part:
+        found = None
+        with suppress(CryoburstError):
+            package = world.package(run)
+            log = ending(store, run, package.logs[0]).decode("utf-8", "replace")
+            found = package.progress(world.job(run), log, run.since)
+        if found is not None:
+            run = replace(run, done=found.done, total=found.total, unit=found.unit)
+        elif run.state is not RunState.SUCCEEDED and run.started is not None:
+            return replace(run, unit="")
+    return replace(run, done=run.total or run.done) if run.state is RunState.SUCCEEDED else run
+
+
 def _marked_at_home(world: World, run: Run) -> bool:
     folder = Path(run.project) / run.job
     package = world.package(run)
@@ -152,12 +184,25 @@ def _marked_at_home(world: World, run: Run) -> bool:
 
 
 def _add(world: World, run: Run) -> Run:
-    if run.parts > 1 and run.state.final and not run.part:  # its parts were added before: their numbers are negative
-        counts = {name: int(getattr(run, name)) for name in ("bytes_in", "files_in", "bytes_out", "files_out")}
-        run = replace(run, **stage_out.added(world, run, counts))
+    if run.parts > 1 and not run.part:  # its parts were added before: their numbers are negative
+        run = _with_parts(world, run)
     added = world.ledger.add(run)
     world.ledger.event(added.uid, world.clock(), f"found again in the store as {added.state}")
     return added
+
+
+def _with_parts(world: World, run: Run) -> Run:
+    """What of a split run's row its parts tell, as the engine adds it up."""
+    sums = totals(run, world.ledger.parts_of(run))
+    run = replace(run, command_started=cast(float | None, sums.get("command_started", run.command_started)))
+    if not run.state.final:
+        return run
+    if run.command_seconds is not None and run.ended is not None and run.command_started is not None:
+        run = replace(run, command_seconds=run.ended - run.command_started)
+    if run.state is not RunState.SUCCEEDED:
+        run = replace(run, done=cast(int, sums["done"]))
+    counts = {name: int(getattr(run, name)) for name in ("bytes_in", "files_in", "bytes_out", "files_out")}
+    return replace(run, **stage_out.added(world, run, counts))
 
 
 def _machines(world: World, problems: list[str], complete: bool) -> int:
