@@ -138,8 +138,10 @@ def test_stop_ends_all_parts(home: Home) -> None:
     folder = home.split_job(sleep=30)
     submit(home, folder)
     home.until(lambda run: len(home.tokens()) == PARTS and run["run_seconds"])
+    assert "\n  machine      3 machines: local (provider local)\n" in home.call("show", "1").stdout
     done = home.call("stop", "1", "--wait")
     assert done.stdout == "Run 1 STOPPED\n"
+    assert "\n  machine      3 machines: local (provider local)\n" in home.call("show", "1").stdout
     assert (home.project / folder / "ABORTED").exists()
     home.assert_clean(PARTS)
 

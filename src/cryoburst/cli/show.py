@@ -86,11 +86,8 @@ def _print(values: "dict[str, Any]", run: "Run", parts: "list[Run]", goes: "Cour
         print(f"  last words: {words}")
     lines = (
         ("project", values["project"]),
-        (
-            "machine",
-            f"{values['machine'] or 'not chosen yet'} (provider {values['provider']}), attempt {values['attempt']}",
-        ),
-        *([("parts", f"{values['parts_done']} of {values['parts']} done")] if values["parts"] > 1 else []),
+        ("machine", _machine(values, run, parts)),
+        *([("parts", _parts(values))] if values["parts"] > 1 else []),
         (
             "sent",
             f"{count(values['files_in'], 'file')}, {size(values['bytes_in'])}; {size(values['bytes_sent'])} were new",
@@ -116,6 +113,24 @@ def _print(values: "dict[str, Any]", run: "Run", parts: "list[Run]", goes: "Cour
         rows = [(m["token"], m["state"], m["offer"] or "-", price(m["usd_per_hour"])) for m in values["machines"]]
         print("\n" + table(("MACHINE", "STATE", "TYPE", "PRICE"), rows))
     print("\n" + table(("WHEN", "WHAT"), [(moment(e["time"]), e["text"]) for e in values["events"]]))
+
+
+def _machine(values: "dict[str, Any]", run: "Run", parts: "list[Run]") -> str:
+    """On what it runs or ran; of a split run, on how many machines. Each part has its own attempts."""
+    all_ = (*parts, run)
+    number = sum(bool(each.placed) for each in all_)
+    if any(each.started is not None or each.command_started is not None for each in all_):
+        otherwise = "unknown"
+    else:
+        otherwise = "none" if values["ended"] else "not chosen yet"
+    several = f"{number} machines: " if number > 1 else ""
+    attempt = f", attempt {values['attempt']}" if values["parts"] == 1 else ""
+    return f"{several}{values['machine'] or otherwise} (provider {values['provider']}){attempt}"
+
+
+def _parts(values: "dict[str, Any]") -> str:
+    again = f"; joined in attempt {values['attempt']}" if values["attempt"] > 1 else ""
+    return f"{values['parts_done']} of {values['parts']} done{again}"
 
 
 def _memory(values: "dict[str, Any]") -> str:

@@ -37,7 +37,7 @@ def run_values(run: Run, now: float, parts: Sequence[Run] = ()) -> Values:
         "kind": run.kind,
         "project": run.project,
         "provider": run.provider,
-        "machine": run.placed or run.machine or None,
+        "machine": _machines(run, parts),
         "spot": run.spot,
         "region": run.region or None,
         "within_hours": run.within_hours,
@@ -75,6 +75,11 @@ def run_values(run: Run, now: float, parts: Sequence[Run] = ()) -> Values:
         "lost_since": run.lost_since or None,
         "observed": run.observed,
     }
+
+
+def _machines(run: Run, parts: Sequence[Run]) -> str | None:
+    """The types of the machines of a run and its parts, each once; before there is one, the type that is wished."""
+    return ", ".join(dict.fromkeys(each.placed for each in (*parts, run) if each.placed)) or run.machine or None
 
 
 def machine_values(machine: Machine, now: float) -> Values:
