@@ -2,9 +2,12 @@
 
 import json
 import random
+import re
 import time
+from typing import Any
 
 import pytest
+from tests.cli.crates import faults
 
 from .home import PATIENCE, Home
 
@@ -163,6 +166,70 @@ def test_a_split_run_is_the_same_after_its_database_was_lost(home: Home) -> None
     for old, new in rows:
         assert [new[name] for name in SAME] == [old[name] for name in SAME]
         assert [new[name] for name in TIMES] == pytest.approx([old[name] for name in TIMES], abs=0.2)
+
+
+def listed_by_another(home: Home, sleep: float) -> str:
+    """A job that can be split, whose list is the output of run 1."""
+    first = home.job(1, script='for n in 0 1 2 3 4 5; do echo "u$n"; done > Script/job001/units.txt\n')
+    home.submit(first, "--wait")
+    folder = home.split_job(2, sleep=sleep)
+    job = home.project / folder / "job.sh"
+    job.write_text(job.read_text().replace("units.txt", "Script/job001/units.txt"))
+    home.submit(folder, "--parts", str(PARTS))
+    return folder
+
+
+def exported(home: Home, name: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """What export says of run 2, and the values of its action in the crate."""
+    told = json.loads(home.call("export", "2", "--out", name, "--json").stdout)
+    graph = json.loads((home.project / name / "ro-crate-metadata.json").read_bytes())["@graph"]
+    found = {entity["@id"]: entity for entity in graph}
+    action = found["#job-Script/job002"]
+    values = {found[link["@id"]]["name"]: found[link["@id"]]["value"] for link in action["additionalProperty"]}
+    return told, values | {"status": action["actionStatus"], "start": action.get("startTime", "")}
+
+
+CHAIN = [{"job": "Script/job002", "run": 2}, {"job": "Script/job001", "run": 1}]
+PARTS_OF_ONE_ATTEMPT = {"parts": "3"} | {f"attempts of part {n}": "1" for n in (1, 2, 3)}
+
+
+def test_where_a_split_run_came_from_is_told_before_it_has_joined(home: Home) -> None:
+    listed_by_another(home, sleep=30)
+    home.until(lambda run: len(home.tokens()) == PARTS and run["run_seconds"], number=2)
+    told, values = exported(home, "running")
+    assert told["jobs"] == CHAIN
+    assert told["notes"] == ["run 2 goes on (SPLIT): what it makes from now on is not told of"]
+    assert values["status"].endswith("ActiveActionStatus")
+    assert faults(home.project / "running", home.root)[0] == []
+    assert PARTS_OF_ONE_ATTEMPT.items() <= values.items()
+    assert not {"attempts", "attempts of the join"} & values.keys()
+    assert home.call("stop", "2", "--wait").returncode == 0
+    told, values = exported(home, "stopped")
+    assert told["jobs"] == CHAIN
+    assert told["notes"] == ["run 2 ended as STOPPED: only what it made until then is told of"]
+    assert PARTS_OF_ONE_ATTEMPT.items() <= values.items()
+    assert "run 2 ended as STOPPED" in home.call("export", "2", "--out", "again").stdout
+
+
+def test_the_page_of_a_split_run_tells_of_its_parts(home: Home) -> None:
+    listed_by_another(home, sleep=0.6)
+    home.ended(2)
+    assert home.call("show", "2", "--html", "page.html").returncode == 0
+    text = re.sub(r"<wbr>", "", (home.project / "page.html").read_text())
+    facts = dict(re.findall(r"<dt>([^<]+)</dt><dd>([^<]*)</dd>", text))
+    told, values = exported(home, "crate")
+    assert told["notes"] == []
+    assert values["attempts of the join"] == "1"
+    shown = json.loads(home.call("show", "2", "--json").stdout)
+    began = time.localtime(shown["submitted"] + shown["wait_seconds"])
+    assert facts["Began"] == time.strftime("%Y-%m-%d %H:%M:%S", began)
+    assert values["start"] == time.strftime("%Y-%m-%dT%H:%M:%S+00:00", time.gmtime(time.mktime(began)))
+    assert (facts["Machines"], facts["Parts"]) == ("local (local)", "3 of 3 done")
+    (number,) = re.findall(r"<summary>Inputs \((\d+)\)", text)
+    assert facts["Inputs"].startswith(f"{number} files, ")
+    table = text[text.index("<h2>Its parts</h2>") :]
+    rows = re.findall(r"<tr>(?:<td[^>]*>([^<]*)</td>){1}", table[: table.index("</table>")])
+    assert rows == ["1", "2", "3", "join"]
 
 
 SAME = ("state", "progress", "machine", "attempt", "files_in", "bytes_in", "files_out", "bytes_out")

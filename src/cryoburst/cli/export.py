@@ -1,8 +1,13 @@
 """``cryoburst export N``: a run and all jobs behind it as an RO-Crate."""
 
 import argparse
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from cryoburst.cli.number import number_argument
+
+if TYPE_CHECKING:
+    from cryoburst.model.run import Run
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +45,7 @@ def run(options: argparse.Namespace) -> int:
     preview = make_page(ledger, run, links)
     meta, files = export.metadata(links, package, preview, time.time, options.license, data)
     export.write(target, meta, files, list(data.values()), now=time.time())
-    notes = [f"{link.folder.rstrip('/')}: {note}" for link in links for note in link.notes]
+    notes = [*_unfinished(run), *(f"{link.folder.rstrip('/')}: {note}" for link in links for note in link.notes)]
     count = sum(source.path.stat().st_size for source in data.values())
     if options.json:
         jobs = [{"job": link.folder.rstrip("/"), "run": link.run.number if link.run else None} for link in links]
@@ -52,3 +57,11 @@ def run(options: argparse.Namespace) -> int:
     for note in notes:
         print(f"  {note}")
     return 0
+
+
+def _unfinished(run: "Run") -> Iterator[str]:
+    """A sentence on a run that has not come to a good end."""
+    if not run.state.final:
+        yield f"run {run.number} goes on ({run.state}): what it makes from now on is not told of"
+    elif run.state != "SUCCEEDED":
+        yield f"run {run.number} ended as {run.state}: only what it made until then is told of"

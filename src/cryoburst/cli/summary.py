@@ -8,7 +8,7 @@ from cryoburst.cli.show_values import duration, moment, size
 from cryoburst.model.course import Course
 from cryoburst.model.documents import Content, Record
 from cryoburst.pictures.page import Page, Picture, Table
-from cryoburst.services.provenance import Link
+from cryoburst.services.provenance import Link, began, latest
 
 MOST = 300  # files that a table lists; all of them are in an export
 MOODS = {"SUCCEEDED": "good", "FAILED": "bad", "STOPPED": "bad"}
@@ -38,7 +38,7 @@ def page(
         facts=_facts(values, record, title),
         code="\n".join(links[0].past.commands) or script,
         script=script if links[0].past.commands else "",
-        tables=[*_chain(links), *_files(record)],
+        tables=[*_parts(values, record), *_chain(links), *_files(record)],
         foot=f"Made by cryoburst on {moment(now)}. Nothing on this page is fetched from elsewhere.",
     )
 
@@ -84,24 +84,28 @@ def cost(values: dict[str, Any], record: Record | None) -> str:
 def _facts(values: dict[str, Any], record: Record | None, title: str) -> list[tuple[str, str]]:
     last = record.tries[-1] if record and record.tries else None
     host = last.host if last else None
+    parts = values["each_part"]
+    machine = values["machine"] if parts else (last.offer if last else "") or values["machine"]
     facts = [
         ("Submitted", moment(values["submitted"])),
-        ("Began", moment(last.command_started if last else None)),
+        ("Began", moment(_since(values, values["submitted"]) or (began(record) if record else None))),
         ("Ended", moment(values["ended"])),
         ("Waited, ran", f"{duration(values['wait_seconds'])}, {duration(values['run_seconds'])}"),
-        ("Machine", f"{(last.offer if last else '') or values['machine'] or 'unknown'} ({values['provider']})"),
+        ("Machine" if not parts else "Machines", f"{machine or 'unknown'} ({values['provider']})"),
+        *([("Parts", f"{values['parts_done']} of {len(parts)} done")] if parts else []),
     ]
     if host is not None:
+        facts.append((f"{title} there", host.software.get(record.package if record else "", "") or "version not told"))
+    if host is not None and not parts:
         facts += [
-            (f"{title} there", host.software.get(record.package if record else "", "") or "version not told"),
             ("Host", f"{host.name}, {host.system}"),
             ("Processor", f"{host.processor or 'unknown'}, {host.cores} cores, {size(host.memory_bytes)} memory"),
             *([("GPUs", ", ".join(host.gpus))] if host.gpus else []),
         ]
     facts += [
-        ("Attempts", str(values["attempt"])),
+        *([("Attempts", str(values["attempt"]))] if not parts else []),
         ("Cost", cost(values, record)),
-        ("Inputs", f"{values['files_in']} files, {size(values['bytes_in'])}"),
+        ("Inputs", _inputs(values, record)),
         (
             "Outputs",
             f"{values['files_out']} files, {size(values['bytes_out'])} at home"
@@ -111,6 +115,47 @@ def _facts(values: dict[str, Any], record: Record | None, title: str) -> list[tu
         ("Identifier", values["uid"]),
     ]
     return facts
+
+
+def _inputs(values: dict[str, Any], record: Record | None) -> str:
+    """Each file once, though several parts read it."""
+    if record is None or not record.inputs:
+        return f"{values['files_in']} files, {size(values['bytes_in'])}"
+    return f"{len(record.inputs)} files, {size(sum(max(0, content.size) for content in record.inputs))}"
+
+
+def _since(values: dict[str, Any], submitted: float) -> float | None:
+    """When the command of a run or a part began."""
+    return None if values["run_seconds"] is None else submitted + values["wait_seconds"]
+
+
+def _parts(values: dict[str, Any], record: Record | None) -> list[Table]:
+    """The parts of a split run, and the join that came after them."""
+    if not values["each_part"]:
+        return []
+    newest = {each.part: each for each in latest(record)} if record else {}
+
+    def host(part: int) -> str:
+        found = newest[part].host if part in newest else None
+        return found.name if found else "-"
+
+    rows = [
+        (
+            str(part["part"]),
+            part["state"],
+            part["machine"] or "-",
+            host(part["part"]),
+            str(part["attempt"]),
+            moment(_since(part, values["submitted"])),
+            duration(part["run_seconds"]),
+        )
+        for part in values["each_part"]
+    ]
+    if (join := newest.get(0)) is not None:
+        times = (moment(join.command_started), duration(join.command_seconds))
+        rows.append(("join", values["state"], join.offer or "-", host(0), str(join.attempt), *times))
+    head = ("Part", "State", "Machine", "Host", "Attempts", "Began", "Ran")
+    return [Table("Its parts", head, rows, ("Attempts", "Ran"))]
 
 
 def _chain(links: Sequence[Link]) -> list[Table]:
@@ -134,7 +179,7 @@ def _chain(links: Sequence[Link]) -> list[Table]:
 
 def _began(link: Link) -> float | None:
     if link.record and link.record.tries:
-        return link.record.tries[-1].command_started
+        return began(link.record)
     return link.past.began
 
 
@@ -142,7 +187,7 @@ def _files(record: Record | None) -> list[Table]:
     tables: list[Table] = []
     for title, contents in (("Inputs", record.inputs), ("Outputs", record.outputs)) if record else ():
         if contents:
-            rows = [(c.path, size(c.size), _digest(c)) for c in contents[:MOST]]
+            rows = [(c.path, size(c.size) if c.size >= 0 else "-", _digest(c)) for c in contents[:MOST]]
             more = f"{len(contents) - MOST} more are in an export" if len(contents) > MOST else ""
             head = ("File", "Size", "Checksum")
             tables.append(Table(f"{title} ({len(contents)})", head, rows, ("Size",), folded=True, note=more))
@@ -151,4 +196,6 @@ def _files(record: Record | None) -> list[Table]:
 
 def _digest(content: Content) -> str:
     kind, _, digest = content.checksum.partition(":")
+    if content.size < 0:
+        return "each part read its own rows"
     return f"{kind} {digest[:16]}…" if digest else "listed only" if not content.remote else content.remote

@@ -38,7 +38,7 @@ def gather(store: Store, ledger: Ledger, run: Run) -> Record:
     parts = [_gather(store, part, ledger.machines_of(part.uid)) for part in ledger.parts_of(run)]
     if not parts:
         return own
-    # A part's list is not the project's, and of what it made the joined files are the join's.
+    # Of a list only the join reads the whole, and of what a part made the joined files are the join's.
     lists = {i.path for i in own.inputs}
     inputs = {i.path: i for part in parts for i in part.inputs if i.path not in lists}
     joined = {o.path for o in own.outputs}
@@ -46,7 +46,10 @@ def gather(store: Store, ledger: Ledger, run: Run) -> Record:
     return replace(
         own,
         environment=own.environment or parts[0].environment,
-        tries=[each for record in (*parts, own) for each in record.tries],
+        tries=[
+            *(each for record in parts for each in record.tries),
+            *(each for each in own.tries if each.started is not None or each.requested is not None),  # it may not join
+        ],
         inputs=[*inputs.values(), *(i for i in own.inputs if i.path not in outputs)],
         outputs=sorted([*outputs.values(), *own.outputs], key=lambda output: output.path),
     )
@@ -72,7 +75,9 @@ def _gather(store: Store, run: Run, machines: list[Machine]) -> Record:
         ended=run.ended,
         tries=[_try(store, run, n, rented.get(n)) for n in range(1, run.attempt + 1)],
         inputs=[
-            Content(i.path, i.size, i.checksum, f"{i.store}/{i.key}" if i.store else "")
+            Content(i.path, -1, "")
+            if i.instead
+            else Content(i.path, i.size, i.checksum, f"{i.store}/{i.key}" if i.store else "")
             for i in (spec.inputs if spec else ())
         ],
         outputs=[Content(o.path, o.size, o.checksum) for o in _outputs(store, run) if not o.link],

@@ -310,7 +310,15 @@ def _spec_input(item: Input, checksums: dict[str, str], places: dict[str, Place]
     if item.listed:
         return SpecInput(item.path, item.size, "", "", 0, item.mtime_ns)
     place = places[checksums[item.path]]
-    return SpecInput(item.path, item.size, checksums[item.path], place.key, place.offset, item.mtime_ns)
+    return SpecInput(
+        item.path,
+        item.size,
+        checksums[item.path],
+        place.key,
+        place.offset,
+        item.mtime_ns,
+        instead=item.content is not None,
+    )
 
 
 def _bytes_in(inputs: list[Input]) -> int:

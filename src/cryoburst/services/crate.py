@@ -13,7 +13,7 @@ from typing import Any
 from urllib.parse import quote
 
 from cryoburst.model.documents import Content, Record, Try
-from cryoburst.services.provenance import Link
+from cryoburst.services.provenance import Link, began, ended, latest
 
 Entity = dict[str, Any]
 
@@ -23,6 +23,7 @@ CONTEXT = ["https://w3id.org/ro/crate/1.1/context", {"sha256": "https://w3id.org
 CRATE, PROFILE = "https://w3id.org/ro/crate/1.1", "https://w3id.org/ro/wfrun/process/0.5"
 TREE = "https://github.com/cryoburst/cryoburst/blob/main/docs/architecture.md#blobs"  # what sha256-16m is
 DONE, FAILED = "http://schema.org/CompletedActionStatus", "http://schema.org/FailedActionStatus"
+ACTIVE = "http://schema.org/ActiveActionStatus"
 NO_LICENSE = "No licence was stated: ask the owner of the data."
 FORMATS = {".star": "text/plain", ".out": "text/plain", ".err": "text/plain", ".sh": "text/x-shellscript"}
 FORMATS |= {".json": "application/json", ".pdf": "application/pdf", ".html": "text/html", ".tif": "image/tiff"}
@@ -113,15 +114,15 @@ class Crate:
             "agent": {"@id": self._person(record.owner)},
             "object": _links(self._file(content) for content in record.inputs),
             "result": _links(self._file(content) for content in record.outputs),
-            "actionStatus": _status(record.state),
+            "actionStatus": ACTIVE if record.ended is None else _status(record.state),
         }
-        if last is not None and last.command_started is not None:
-            action["startTime"] = _iso(last.command_started)
-            if last.command_seconds is not None:
-                action["endTime"] = _iso(last.command_started + last.command_seconds)
+        if (start := began(record)) is not None:
+            action["startTime"] = _iso(start)
+        if (end := ended(record)) is not None:
+            action["endTime"] = _iso(end)
         if _failed(record.state):
             action["error"] = record.detail or record.reason or record.state
-        values = list(_values(record, last))
+        values = list(_values(record))
         action["additionalProperty"] = _links(
             self._entity(f"#value-{record.uid}-{n}", "PropertyValue", name=name, value=value, **more)
             for n, (name, value, more) in enumerate(values)
@@ -213,27 +214,39 @@ class Crate:
         return name
 
 
-def _values(record: Record, last: Try | None) -> Iterable[tuple[str, str, dict[str, str]]]:
-    """What schema.org has no word for: the machine and what it cost, the environment, how often it was tried."""
-    if last is not None:
-        yield "provider", last.provider, {}
-        if last.offer:
-            yield "machine type", last.offer, {}
-        if last.usd_per_hour is not None:
-            yield "price", f"{last.usd_per_hour}", {"unitText": "USD/h"}
-        if last.host is not None:
-            host = last.host
-            yield "host", host.name, {}
-            yield "system", host.system, {}
-            yield "processor", host.processor, {}
-            yield "cores", str(host.cores), {}
-            yield "memory", str(host.memory_bytes), {"unitText": "byte"}
-            for gpu in host.gpus:
-                yield "GPU", gpu, {}
-    yield "attempts", str(len(record.tries)), {}
+def _values(record: Record) -> Iterable[tuple[str, str, dict[str, str]]]:
+    """What schema.org has no word for: the machines and what they cost, the environment, how often it was tried."""
+    newest = latest(record)
+    facts = (fact for each in newest for fact in _machine(each))
+    yield from {(name, value): (name, value, more) for name, value, more in facts}.values()  # machines that are alike
+    parts = [each for each in newest if each.part]
+    if parts:
+        yield "parts", str(len(parts)), {}
+    for each in parts:
+        yield f"attempts of part {each.part}", str(each.attempt), {}
+    for each in newest:
+        if not each.part:
+            yield "attempts of the join" if parts else "attempts", str(each.attempt), {}
     yield "submitted", _iso(record.submitted), {}
     for name, value in sorted(record.environment.items()):
         yield f"environment variable {name}", value, {}
+
+
+def _machine(one: Try) -> Iterable[tuple[str, str, dict[str, str]]]:
+    """What is known of the machine of an attempt."""
+    yield "provider", one.provider, {}
+    if one.offer:
+        yield "machine type", one.offer, {}
+    if one.usd_per_hour is not None:
+        yield "price", f"{one.usd_per_hour}", {"unitText": "USD/h"}
+    if (host := one.host) is not None:
+        yield "host", host.name, {}
+        yield "system", host.system, {}
+        yield "processor", host.processor, {}
+        yield "cores", str(host.cores), {}
+        yield "memory", str(host.memory_bytes), {"unitText": "byte"}
+        for gpu in host.gpus:
+            yield "GPU", gpu, {}
 
 
 def _links(names: Iterable[str]) -> Entity | list[Entity]:

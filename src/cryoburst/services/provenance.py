@@ -12,7 +12,7 @@ from cryoburst.database.ledger import Ledger
 from cryoburst.engine.record import gather, record_key
 from cryoburst.model import documents
 from cryoburst.model.course import Past
-from cryoburst.model.documents import Record
+from cryoburst.model.documents import Record, Try
 from cryoburst.model.errors import Corrupt, CryoburstError
 from cryoburst.model.plugins import Package, Store
 from cryoburst.model.run import Run
@@ -48,6 +48,26 @@ class _Wanted:
 
     folder: str
     given: dict[str, str] = field(default_factory=dict[str, str])
+
+
+def latest(record: Record) -> list[Try]:
+    """The newest attempt of a run; of a split one that of each part, and then of the join."""
+    return list({each.part: each for each in record.tries}.values())
+
+
+def began(record: Record) -> float | None:
+    """When the command began; of a split run, that of the first part."""
+    return min((t.command_started for t in latest(record) if t.command_started is not None), default=None)
+
+
+def ended(record: Record) -> float | None:
+    """When the command ended, or the last of them; None while the run goes on."""
+    ends = [
+        each.command_started + each.command_seconds
+        for each in latest(record)
+        if each.command_started is not None and each.command_seconds is not None
+    ]
+    return max(ends, default=None) if record.ended is not None else None
 
 
 def record_of(open_store: OpenStore, ledger: Ledger, run: Run) -> Record:
