@@ -240,7 +240,8 @@ def test_a_folder_that_can_not_be_made(tmp_path: Path, yard: Yard) -> None:
 
 
 def test_machines_are_no_children_of_ours(yard: Yard) -> None:
-    ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)  # PR_SET_CHILD_SUBREAPER: an agent that another test ran in here took them all
+    # PR_SET_CHILD_SUBREAPER: an agent that another test ran in here took them all
+    ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)
     yard.provider.create(yard.order("sleep 0.2"))
     wait_for(lambda: yard.processes())
     for pid in yard.processes():
