@@ -100,6 +100,9 @@ class FakeProvider:
         with self._lock:
             self.known = {token: m for token, m in self.known.items() if m.id != machine_id}
 
+    def reaches(self, store_url: str) -> bool:
+        return True
+
     def lends(self, store_url: str) -> bool:
         return False
 
