@@ -88,7 +88,7 @@ class Replay:
         """Whether it is a marker."""
         return name in MARKERS.values()
 
-    def progress(self, job: Job, log: str) -> Progress | None:
+    def progress(self, job: Job, log: str, since: float) -> Progress | None:
         """Not known."""
         return None
 

@@ -114,7 +114,7 @@ def test_progress_counts_micrographs_where_the_program_takes_one_after_the_other
             (tmp_path / f"CtfFind/job003/m{i}{end}").touch()
     (tmp_path / "CtfFind/job003/m6.ctf").touch()  # half of what it needs
     assert Relion().progress(job, log, 1.0) == Progress(3, 8, "micrographs")
-    assert Relion().progress(job, f"{log} logfile\n000/??? sec ~~(,_,\">", 1.0) == Progress(3, 8, "micrographs")
+    assert Relion().progress(job, f'{log} logfile\n000/??? sec ~~(,_,">', 1.0) == Progress(3, 8, "micrographs")
     assert Relion().progress(Relion().part(job, 2, 2), log, 1.0) == Progress(2, 4, "micrographs")
     course = Relion().course(job, 1.0).micrographs
     assert course is not None

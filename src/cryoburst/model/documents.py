@@ -228,7 +228,7 @@ class Exit:
 @dataclass(frozen=True)
 class Content:
     """A file as it was: its path in the project, and what its content was. No checksum: it was listed and never read,
-    or is an object of somebody else's, at ``remote``; with a size of -1 too, parts of it were read, and never the whole."""
+    or is an object of somebody else's, at ``remote``. A size of -1: parts of it were read, and never the whole."""
 
     path: str
     size: int

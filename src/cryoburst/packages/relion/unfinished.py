@@ -198,7 +198,7 @@ def since(project: Path, paths: Iterable[str], when: float) -> frozenset[str]:
     found: set[str] = set()
     for path in paths:
         with suppress(OSError):
-            if os.lstat(project / path).st_mtime >= when:  # noqa: PTH116
+            if os.lstat(project / path).st_mtime >= when:
                 found.add(path)
     return frozenset(found)
 
