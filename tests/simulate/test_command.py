@@ -59,7 +59,7 @@ def test_its_processes_end_with_it(tmp_path: Path, number: int) -> None:
         time.sleep(0.05)
     assert others() == []
     if number != signal.SIGKILL:
-        assert running.returncode == 130
+        assert running.returncode == 130, said
         assert said == "cryoburst: interrupted; runs go on in the background, see cryoburst runs\n"
 
 

@@ -64,7 +64,6 @@ def submit(
     try:
         job, run, wanted = _draft(world, settings, package, target, cwd, wishes)
         _check_free(world, run)
-        _check_provider(world, run)
     except BadInput as error:
         _refuse(world, package, target, cwd, error)
         raise
@@ -75,6 +74,7 @@ def submit(
     try:
         found = preflight.examine(world, package, job, run, wanted)
         preflight.check(found, force=force or settings.warnings == "pass")
+        _check_provider(world, run)
         if found.offer is None or found.offer.usd_per_hour != 0:
             for sentence in budgets.check(world.ledger, settings, run, world.clock()):
                 tell(f"warning: {sentence}")
