@@ -21,6 +21,14 @@ PAGE = 2  # machines in a page of a listing
 ENDED = ("shutting-down", "terminated")
 
 
+STATIC: dict[str, Any] = {  # what never changes here
+    "describe_subnets": {"Subnets": [{"SubnetId": "subnet-1"}]},
+    "get_caller_identity": {"Account": "1", "Arn": "arn:aws:iam::1:user/me"},
+    "get_parameter": {"Parameter": {"Value": "ami-1"}},
+    "describe_images": {"Images": [{"ImageId": "ami-1", "RootDeviceName": "/dev/xvda"}]},
+}
+
+
 @dataclass
 class Instance:
     """One machine, or another's."""
@@ -111,8 +119,7 @@ class Ec2(Calls):
                 return self._instances(region, given)
             if operation == "describe_volumes":
                 return self._volumes(region, given)
-            assert operation == "describe_subnets"
-            return {"Subnets": [{"SubnetId": "subnet-1"}]}
+            return STATIC[operation]
 
     # ------------------------------------------------------------------------------------------------- its verbs
 

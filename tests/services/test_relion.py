@@ -152,15 +152,15 @@ def test_logs_follow_and_wait_end_with_the_run(home: Home) -> None:
 
 
 def test_a_real_class2d_is_shown_drawn_and_exported(home: Home) -> None:
-    project(home, iterations=6)
+    project(home, iterations=20)
     submit(home)
     home.until(lambda run: run["state"] == "RUNNING" and iteration(home, 2))
     live = json.loads(home.call("show", "1", "--json").stdout)["course"]
     assert live["iteration"] >= 2
-    assert (live["iterations"], len(live["classes"])) == (6, 2)
+    assert (live["iterations"], len(live["classes"])) == (20, 2)
     assert home.ended()["state"] == "SUCCEEDED"
     course = json.loads(home.call("show", "1", "--json").stdout)["course"]
-    assert [each["iteration"] for each in course["history"]] == [1, 2, 3, 4, 5, 6]
+    assert [each["iteration"] for each in course["history"]] == list(range(1, 21))
     assert abs(sum(each["share"] for each in course["classes"]) - 1) < 0.01
     done = home.call("show", "1", "--picture", "classes.png", "--html", "run.html")
     assert (done.returncode, done.stderr) == (0, "")
