@@ -24,6 +24,7 @@ def clone(tmp_path: Path) -> Path:
     folder = tmp_path / "a clone"
     shutil.copytree(ROOT / "script", folder / "script")
     shutil.copytree(ROOT / "requirements", folder / "requirements")
+    shutil.copytree(ROOT / "bin", folder / "bin")
     shutil.copy(ROOT / "pyproject.toml", folder)
     return folder
 
