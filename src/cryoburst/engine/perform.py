@@ -253,8 +253,9 @@ def try_store(world: World, run: Run) -> None:
         store.delete(key)
 
 
-def mark(world: World, run: Run, state: RunState, reason: str, detail: str, verdict: Verdict | None = None) -> None:
-    """Write the markers into the job folder, and the end and the record into the store. Truth first: the row follows.
+def mark(world: World, run: Run, state: RunState, reason: str, detail: str, verdict: Verdict | None = None) -> float:
+    """Write the markers into the job folder, and the end and the record into the store. Truth first: the row follows,
+    with the time of the end that is returned.
 
     Raises OSError when home can't be written. A success must also be noted in the store (StoreError); an end for which
     the store itself may be to blame is told by the marker at home alone.
@@ -272,3 +273,4 @@ def mark(world: World, run: Run, state: RunState, reason: str, detail: str, verd
     except StoreError:
         if state is RunState.SUCCEEDED:
             raise
+    return now

@@ -219,8 +219,8 @@ class Reconciler:
             changes |= {"state": decision.state, "reason": decision.reason, "detail": decision.detail}
             if decision.state.final:
                 if run.state is not RunState.STAGING_OUT:
-                    perform.mark(world, run, decision.state, decision.reason, decision.detail)
-                changes["ended"] = world.clock()
+                    changes["ended"] = perform.mark(world, run, decision.state, decision.reason, decision.detail)
+                changes.setdefault("ended", world.clock())
                 changes["retry_at"] = 0.0
         changed = ledger.change(run, changes, holder=holder)
         if changed is None:
@@ -300,7 +300,7 @@ class Reconciler:
             verdict = replace(verdict, sentence=f"{verdict.sentence}; {without_outputs(unmade)}")
         elif unmade and not run.part:  # of a part, the join tries these again
             self._event(run, without_outputs(unmade), once=True)
-        perform.mark(world, run, state, reason, verdict.sentence, verdict)
+        changes["ended"] = perform.mark(world, run, state, reason, verdict.sentence, verdict)
         if succeeded:  # a program seldom draws the last step of its bar
             changes["done"] = changes.get("total", run.total) or changes.get("done", run.done)
         return Decision(state=state, reason=reason, detail=verdict.sentence, changes=changes)
@@ -308,8 +308,8 @@ class Reconciler:
     def _end(
         self, run: Run, exit_: Exit, changes: dict[str, object], state: RunState, reason: str, detail: str
     ) -> Decision:
-        perform.mark(self._world, run, state, reason, detail or exit_.sentence)
-        return Decision(state=state, reason=reason, detail=detail, changes=changes)
+        ended = perform.mark(self._world, run, state, reason, detail or exit_.sentence)
+        return Decision(state=state, reason=reason, detail=detail, changes=changes | {"ended": ended})
 
     def _salvage(self, run: Run) -> Decision:
         """Bring home what a lost machine left in the store, and say what follows."""
@@ -362,7 +362,8 @@ class Reconciler:
         chosen = retry(run, reason, detail, now, limits, new_attempt=False)
         try:
             if chosen.state is RunState.FAILED and run.state is RunState.STAGING_OUT:
-                perform.mark(self._world, run, RunState.FAILED, reason, detail)
+                ended = perform.mark(self._world, run, RunState.FAILED, reason, detail)
+                chosen = replace(chosen, changes=chosen.changes | {"ended": ended})
             self._apply(run, chosen, holder)
         except (CryoburstError, OSError) as again:
             log.warning("%s can't be marked: %s", named(run), again)
