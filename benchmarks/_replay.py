@@ -4,6 +4,7 @@
 there is one for each unit) and ``gpus`` (that it needs at least).
 """
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable
@@ -131,12 +132,13 @@ def _stage(project: Path, folder: str) -> dict[str, Any]:
 
 
 def _input(project: Path, path: str, *, listed: bool = False) -> Input:
-    source = project / path
+    source, stub = project / path, None
+    with contextlib.suppress(OSError):  # the link first: the file itself may take its place at any time
+        stub = parse_stub(os.readlink(source))  # noqa: PTH115 - a Path changes the text
     try:
         seen = source.lstat()
     except OSError:
         raise BadInput("an input is missing", where=path) from None
-    stub = parse_stub(os.readlink(source)) if source.is_symlink() else None  # noqa: PTH115 - a Path changes the text
     if listed or stub is None:
         return Input(path, source, seen.st_size, seen.st_mtime_ns, seen.st_ino, listed=listed)
     return Input(path, source, stub.size, 0, 0, stub=stub.checksum)

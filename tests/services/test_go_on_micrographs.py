@@ -48,8 +48,9 @@ class Worked:
 
         RELION is faster here than its files come home, so it is held where it is until they are.
         """
-        attempt = self.home.until(lambda run: self.home.tokens())["attempt"]
-        (token,) = self.home.tokens()
+        tokens: list[str] = []  # as they were seen: a process that begins another program has none for a moment
+        attempt = self.home.until(lambda run: tokens.extend(self.home.tokens()) or tokens)["attempt"]
+        (token,) = tokens
         movies = self.home.machines / id_of(token) / "project" / self.folder / "Movies"
         stop = time.monotonic() + PATIENCE
         while len(list(movies.glob(f"*{end}"))) <= count and time.monotonic() < stop:
