@@ -5,6 +5,7 @@ import multiprocessing
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -166,6 +167,42 @@ def test_delete_ends_every_process_and_the_folder(yard: Yard) -> None:
     assert yard.processes() == {}
     assert not (yard.folder / "machines" / machine.id).exists()
     assert yard.seen() == []
+
+
+def delete_and_die(folder: Path, machine_id: str, step: int) -> None:
+    """Delete a machine, and lose all power before this step of the removal."""
+    steps = iter(range(step))
+
+    def dying(call: Callable[..., None]) -> Callable[..., None]:
+        def called(*words: object, **options: object) -> None:
+            if next(steps, None) is None:
+                os._exit(9)
+            call(*words, **options)
+
+        return called
+
+    os.unlink, os.rmdir = dying(os.unlink), dying(os.rmdir)  # of this process alone
+    LocalProvider(folder).delete(machine_id)
+
+
+def test_a_delete_that_is_killed_anywhere_is_finished_by_the_next(yard: Yard) -> None:
+    """Else the folder of a machine that nobody lists would lie there for ever, with all that it had fetched."""
+    codes: list[int | None] = []
+    while 0 not in codes:
+        machine = yard.provider.create(yard.order(name=f"{len(codes) + 1}"))
+        wait_for(lambda: dead(yard))
+        folder = yard.folder / "machines" / machine.id
+        assert any(path.is_dir() for path in folder.iterdir())
+        context = multiprocessing.get_context("fork")
+        child = context.Process(target=delete_and_die, args=(yard.folder / "machines", machine.id, len(codes)))
+        child.start()
+        child.join(10)
+        codes.append(child.exitcode)
+        if [seen.id for seen in yard.seen()] == [machine.id]:
+            yard.provider.delete(machine.id)
+        assert not folder.exists()
+    assert len(codes) > 3
+    assert set(codes) == {0, 9}
 
 
 def test_delete_at_once_after_create_leaves_nothing(yard: Yard) -> None:

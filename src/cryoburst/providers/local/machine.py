@@ -14,6 +14,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -79,6 +80,18 @@ class Machine:
         finally:
             beside.unlink()
         return order
+
+    def remove(self) -> None:
+        """Take the folder away, machine.json last: while anything is left, the machine is listed and removed again."""
+        with os.scandir(self.root) as entries:
+            found = [entry for entry in entries if entry.name != "machine.json"]
+        for entry in found:
+            if entry.is_dir(follow_symlinks=False):
+                shutil.rmtree(entry)
+            else:
+                os.unlink(entry)
+        (self.root / "machine.json").unlink(missing_ok=True)
+        self.root.rmdir()
 
     def keep_credential(self, credential: dict[str, str]) -> None:
         """Leave a store's credential for the machine's own processes; nobody else may read it."""

@@ -65,6 +65,8 @@ class LocalProvider:
         try:
             for machine_id, machine in machines(self.folder):
                 order = machine.order
+                if order is None and self._gone(machine_id).exists():  # a delete was killed at its last step
+                    shutil.rmtree(machine.root, ignore_errors=True)
                 if order is None or order.owner != owner:
                     continue
                 if running is None and not machine.locked:
@@ -90,7 +92,7 @@ class LocalProvider:
                 processes.end(lambda: machine.processes(order.token), 0.0, lambda: None)
                 if machine.processes(order.token) or machine.locked:
                     raise ProviderUnavailable("a process of this machine does not end", where=machine_id)
-            shutil.rmtree(machine.root)
+            machine.remove()
         except FileNotFoundError:
             if machine.root.is_dir():  # two deletes at once
                 self.delete(machine_id)
