@@ -175,7 +175,10 @@ class Wire:
     def _transfer(self, direction: str, size: int) -> None:
         self.begun.append((self._clock() - self._start, size))
         self.directions.add(direction)
+        end = time.monotonic() + 10
         time.sleep(1e-5)  # so that the other threads come to their turn, too
+        while len(self.directions) < 2 and time.monotonic() < end:
+            time.sleep(1e-4)  # however busy the computer is
         if self._took:
             self._clock.sleep(self._took)
 
