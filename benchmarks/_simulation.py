@@ -241,6 +241,7 @@ class Work:
     program: float
     send: float  # what of its outputs is not sent yet when the program ends
     makes: Sequence[Made]
+    first: float = 0.0  # of the program: in which it reads each of its inputs for the first time, one after the other
 
 
 class Laws(Protocol):
@@ -264,7 +265,8 @@ class Rented:
     offer: Offer
     ordered: float
     started: float
-    fetched: float
+    begun: float  # the program is at work, and from now on waits for nothing
+    fetched: float  # all inputs are there
     ended: float  # the program
     sent: float
     off: float
@@ -437,19 +439,21 @@ class Simulation:
         assert run is not None
         work = self.laws.work(run, spec, request.offer)
         fetched = started + work.fetch
-        ended = fetched + work.program
+        begun = started + _waits(spec, work)
+        ended = begun + work.program
         exited = ended + work.send
         self._tell(f"{prefix}started.json", Started(started, "machine", request.token), started)
         outputs = [self._output(prefix, run, made, exited) for made in work.makes]
         self._tell(f"{prefix}manifest.json", Manifest(outputs, []), exited)
         logs = dict.fromkeys(spec.logs, 0)
-        self._tell(f"{prefix}exit.json", Exit(exited, "finished", 0, "", work.program, logs, fetched), exited)
+        self._tell(f"{prefix}exit.json", Exit(exited, "finished", 0, "", work.program, logs, begun), exited)
         return Rented(
             job=run.job,
             part=run.part,
             offer=request.offer,
             ordered=self.clock.now,
             started=started,
+            begun=begun,
             fetched=fetched,
             ended=ended,
             sent=exited,
@@ -471,3 +475,16 @@ class Simulation:
         output = Output(made.path, size, f"sha256:{digest}", key, 0, int(when * 1e9))
         self.store.place(key, content, size, when, late=left(run, output), name=made.path)
         return output
+
+
+def _waits(spec: Spec, work: Work) -> float:
+    """How long a program does nothing but wait for its inputs, s.
+
+    Where they are large they come while it runs (``cryoburst.agent.inputs``): it waits for the first file, and then for
+    as long as they take longer than its first pass over them.
+    """
+    sizes = [each.size for each in spec.inputs if each.key]
+    if not spec.late or SCALE * sum(sizes) < spec.late:
+        return work.fetch
+    first = work.fetch * max(sizes) / sum(sizes)
+    return first + max(0.0, work.fetch - first - work.first)

@@ -106,6 +106,7 @@ class Stage:
     reads: tuple[str, ...] = ()
     makes: Mapping[str, float] = field(default_factory=dict[str, float])  # name in the folder -> bytes of each
     gpus: int = 0
+    passes: int = 1  # over all that it reads, in equal shares of its time
     stays: tuple[str, ...] = ()  # patterns of outputs that home never fetches
     ends: tuple[str, ...] = ()  # ends of the names of what nobody reads after this stage: it goes from the store
 
@@ -139,6 +140,7 @@ MOVIES, MOVIE = 1536, 12e12 / 1536  # published: 12 TB
 MICROGRAPH = 7676 * 7420.0  # 7676 x 7420 in super-resolution, 4 bytes; binned by 2, as particles are at 0.637 A
 FRAMES = MOVIE / (7676 * 7420 * 4)  # 34, if pixels have 4 bytes
 BOX = 384 * 384 * 4  # bytes of a particle at 0.637 A
+ITERATIONS = 25  # published for both classifications; a refinement has about as many
 PICKED, CLEAN, LAST = 138_901, 119_443, 106_237  # particles
 
 
@@ -160,9 +162,9 @@ def betagal(together: int = 8) -> Study:
             {"m{}.192": PICKED * BOX / 4 / n, "m{}.384": PICKED * BOX / n}, ends=(".mic",),
         ),
         Stage("2D classification", "Class2D/job005/", ("Extract",), n, False, ("Extract/job004/m{}.192",),
-              {"classes.mrcs": 200 * 192 * 192 * 4.0, "data.star": 60e6}, gpus=1),
+              {"classes.mrcs": 200 * 192 * 192 * 4.0, "data.star": 60e6}, gpus=1, passes=ITERATIONS),
         Stage("3D autorefine 1", "Refine/job006/", ("2D classification",), n, False, ("Extract/job004/m{}.384",),
-              {"map.mrc": 3 * map_, "data.star": 60e6}, gpus=1),
+              {"map.mrc": 3 * map_, "data.star": 60e6}, gpus=1, passes=ITERATIONS),
         Stage(
             "Movie extract", "Extract/job007/", ("3D autorefine 1",), n, True,
             ("Align/job001/m{}.mov",), {"m{}.mst": CLEAN * FRAMES * BOX / n}, stays=("*.mst",), ends=(".mov",),
@@ -172,11 +174,12 @@ def betagal(together: int = 8) -> Study:
         Stage(
             "Polish", "Polish/job009/", ("Movie refine",), n, False,
             ("Extract/job007/m{}.mst", "Refine/job008/data.star"), {"shiny.mrcs": float(CLEAN * BOX)}, ends=(".mst",),
+            passes=2,
         ),
         Stage("3D classification", "Class3D/job010/", ("Polish",), 0, False, ("Polish/job009/shiny.mrcs",),
-              {"maps.mrc": 8 * map_, "data.star": 60e6}, gpus=1),
+              {"maps.mrc": 8 * map_, "data.star": 60e6}, gpus=1, passes=ITERATIONS),
         Stage("3D autorefine 2", "Refine/job011/", ("3D classification",), 0, False, ("Polish/job009/shiny.mrcs",),
-              {"map.mrc": 3 * map_, "data.star": 60e6}, gpus=1),
+              {"map.mrc": 3 * map_, "data.star": 60e6}, gpus=1, passes=ITERATIONS),
     )  # fmt: skip
     published = rows("betagal-2018")
     used = frozenset(row.machine for row in published.values())
@@ -205,7 +208,7 @@ def trpv1(together: int = 7) -> Study:
     stack = ("Extract/job002/m{}.box",)
 
     def later(step: str, folder: str, after: str, gpus: int = 0) -> Stage:
-        return Stage(step, folder, (after,), n, False, stack, {"result.mrc": 1e9}, gpus=gpus)
+        return Stage(step, folder, (after,), n, False, stack, {"result.mrc": 1e9}, gpus=gpus, passes=ITERATIONS)
 
     stages = (
         Stage(name, first, (), n, True, ("Movies/m{}.mrc",), {"m{}.mic": 8000 * 8000 * 4.0 * together}, gpus=1,
@@ -278,7 +281,8 @@ class Laws:
         makes = made(stage, _units(stage, run))
         last = sum(stage.makes.values()) / rate  # of the last micrograph, or of a stage that is one
         last /= self.study.together if stage.cut else 1
-        return Work(fetch, program, max(last, sum(each.size for each in makes) / rate - program), makes)
+        rest = max(last, sum(each.size for each in makes) / rate - program)
+        return Work(fetch, program, rest, makes, program / stage.passes)
 
 
 def made(stage: Stage, units: range) -> list[Made]:

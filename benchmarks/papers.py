@@ -227,8 +227,8 @@ class Ours:
 
     @property
     def programs(self) -> list[Span]:
-        """When programs ran."""
-        return [(each.fetched, each.ended) for each in self.rented]
+        """When programs were at work, and did not wait for data."""
+        return [(each.begun, each.ended) for each in self.rented]
 
     @property
     def moves(self) -> list[Span]:

@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 
-from cryoburst.agent import command, life, main
+from cryoburst.agent import command, inputs, life, main
 from cryoburst.agent.place import Pace
 from cryoburst.model.errors import StoreFull, StoreUnavailable
 from cryoburst.model.plugins import Store
@@ -48,7 +48,7 @@ def no_inotify(top: str) -> None:
     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), top)
 
 
-def bug(attempt: object) -> None:
+def bug(*_attempt: object) -> None:
     raise ZeroDivisionError("a bug\nof two lines")
 
 
@@ -57,6 +57,8 @@ if __name__ == "__main__":
     main.open_store = lambda url: FaultyStore(open_store(url), Path(settings["fault"]))  # type: ignore[assignment]
     if settings["break"] == "inotify":
         command.Watch = no_inotify  # type: ignore[assignment,misc]
+    if settings["break"] == "turns":  # one file in a turn
+        inputs.FIRST, inputs.TURN = 1, 0.0
     if settings["break"] == "agent":
         life._fetch = bug
     sys.exit(main.main(sys.argv[2:], Pace(**settings["pace"])))

@@ -14,6 +14,7 @@ import time
 from cryoburst.agent import files, host, processes
 from cryoburst.agent.attempt import Attempt, Ended
 from cryoburst.agent.carry import TAG
+from cryoburst.agent.inputs import Fetch
 from cryoburst.agent.watch import Watch
 
 JOB_TAG = "CRYOBURST_JOB"  # in the environment of all processes of a job, with the attempt's token
@@ -45,8 +46,8 @@ def environment(attempt: Attempt, token: str) -> dict[str, str]:
 class Command:
     """The running script of one attempt. Must be made and used by one thread: the script dies with it."""
 
-    def __init__(self, attempt: Attempt, environment: dict[str, str]) -> None:
-        self._attempt, self._pace, self._outputs = attempt, attempt.pace, attempt.outputs
+    def __init__(self, attempt: Attempt, environment: dict[str, str], fetch: Fetch) -> None:
+        self._attempt, self._pace, self._outputs, self._fetch = attempt, attempt.pace, attempt.outputs, fetch
         self._candidates: dict[str, tuple[float, float]] = {}  # absolute path → when it may be looked at, first event
         self._next_look = self._next_scan = self._next_weigh = 0.0
         os.makedirs(attempt.folder, exist_ok=True)
@@ -71,6 +72,8 @@ class Command:
                 start_new_session=True,
                 preexec_fn=processes.die_with_parent,  # one system call, resolved before the fork
             )
+        if fetch.promised is not None:
+            fetch.promised.spare(self._process.pid)
         attempt.pulse.command_started = self.started
         attempt.pulse.step = "command"
 
@@ -92,6 +95,9 @@ class Command:
                 kill_at = now + (self._pace.stop_wait if self._ask_to_end() else 0.0)
             if now >= spec.deadline and ended == "finished":
                 ended, kill_at = "deadline", now
+            pulse.bytes_in = self._fetch.bytes
+            if kill_at is None and (short := self._fetch.short) is not None:
+                ended, kill_at = short.ended, now
             if kill_at is not None and (now >= kill_at or now >= spec.deadline):
                 torn |= self._end(self._pace.term_wait)
         self._attempt.command_seconds = self._pace.clock() - self.started
@@ -99,7 +105,8 @@ class Command:
         if self._watch is not None:
             self._watch.close()
         code = self._process.returncode
-        sentence = _sentence(ended, code)
+        short = self._fetch.short if ended not in ("finished", "aborted", "deadline") else None
+        sentence = short.sentence if short is not None else _sentence(ended, code)
         if ended == "finished" and code in (-signal.SIGKILL, 128 + signal.SIGKILL):
             sentence += _short_of_memory(self._attempt.peak_memory, host.memory())
         return Ended(ended, sentence, code if code >= 0 else 128 - code, torn)

@@ -1,51 +1,94 @@
 """Fetches the inputs of a job, verified. Writes only below the project folder.
 
 A listed input (no key) becomes a sparse file of the right size: the program looks that it is there, and never reads it.
+Where there is much to fetch, small files come first; the large ones are promised, and come while the command runs
+(``promised``): first those that it waits for, then the others in the order of their names, which is how programs read.
 """
 # ruff: noqa: PTH103, PTH120, PTH123 - plain strings, as everywhere in the agent
 
 import errno
+import itertools
 import os
 import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
 
+from cryoburst.agent.attempt import Attempt, Ended, sentence_of
 from cryoburst.agent.files import Identity, identity
-from cryoburst.agent.place import Place
 from cryoburst.agent.prefix import GivenUp, Patience
+from cryoburst.agent.promised import Promised, can_wait
 from cryoburst.model import documents
 from cryoburst.model.documents import SpecInput
-from cryoburst.model.errors import Corrupt
-from cryoburst.model.plugins import Store, Stored
+from cryoburst.model.errors import Corrupt, CryoburstError
+from cryoburst.model.plugins import Stored
 from cryoburst.stores import open_store
 from cryoburst.transfer import Line, Receiver, Wanted
 from cryoburst.transfer.remote import fetch_object
 
+EARLY = 64 * 1024  # bytes: a smaller file comes before the command in any case
+FIRST = 64 * 2**20  # bytes of the first turn of those that come while it runs
+TURN = 1.0  # s that a turn may take: then those that somebody waits for are looked for again
+
 
 class Fetch:
-    """The fetching of all inputs. ``done`` is set at the end or at the first failure, which is then in ``failure``."""
+    """The fetching of all inputs of a job. Must be made by the main thread.
 
-    def __init__(self, store: Store, place: Place, inputs: list[SpecInput], patience: Patience) -> None:
-        self._place, self._inputs = place, inputs
+    ``ready`` is set when the command may begin, ``done`` when all inputs are there; both at the first failure.
+    """
+
+    def __init__(self, attempt: Attempt, patience: Patience) -> None:
+        self._place, self._inputs, self._job = attempt.place, attempt.spec.inputs, attempt.job
+        self._patience = patience
         self._line = Line(insist=patience.insist)
-        self._receiver = Receiver(store, self._line, self._moved)
+        self._receiver = Receiver(attempt.prefix.store, self._line, self._moved)
         self._lock = threading.Lock()
-        self.total = sum(each.size for each in inputs if each.key)
+        self._thread = threading.Thread(target=self._fetch_all, daemon=True)
+        self._failure: Exception | None = None
+        self.total = sum(each.size for each in self._inputs if each.key)
         self.bytes = 0
-        self.done = threading.Event()
-        self.failure: Exception | None = None
+        self.ready, self.done = threading.Event(), threading.Event()
         self.staged: dict[str, Identity] = {}
+        self.promised = self._promises(attempt)
 
     def start(self) -> None:
         """Start to fetch."""
-        threading.Thread(target=self._fetch_all, daemon=True).start()
+        self._thread.start()
+
+    def end(self) -> None:
+        """Stop fetching what nobody needs any more: no process of the job is left."""
+        self._patience.end()
+        if self._thread.ident is not None:
+            self._thread.join()
+        if self.promised is not None:
+            self.promised.break_all()
 
     @property
-    def disk_full(self) -> bool:
-        """Whether the machine's disk was too small."""
-        return isinstance(self.failure, OSError) and self.failure.errno in (errno.ENOSPC, errno.EDQUOT)
+    def short(self) -> Ended | None:
+        """How the attempt ends for what could not be fetched; None while nothing failed. Raises a bug's error."""
+        error = self._failure
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            fitted = f"{self.bytes} of {self.total} bytes of the inputs fitted on it"
+            return Ended("disk_full", f"the machine's disk is full: {fitted}")
+        if isinstance(error, CryoburstError | OSError):
+            return Ended("inputs", f"the inputs could not be fetched: {sentence_of(error)}")
+        if error is not None:
+            raise error
+        return None
+
+    def _promises(self, attempt: Attempt) -> Promised | None:
+        spec = attempt.spec
+        left = spec.deadline + spec.grace - attempt.pace.clock()
+        much = spec.late and sum(each.size for each in self._inputs if self._may_be_late(each)) >= spec.late
+        return Promised() if much and can_wait(left) else None
+
+    def _may_be_late(self, each: SpecInput) -> bool:
+        inside = each.path.startswith(self._job)  # the job writes there, and what is new there is sent
+        return bool(each.key) and not each.store and each.size > EARLY and not inside
 
     def _fetch_all(self) -> None:
         try:
             targets = {each.path: self._place.inside(each.path) for each in self._inputs}
+            late = self._promise(targets)
             for each in self._inputs:
                 if not each.key:
                     _stand_in(targets[each.path], each)
@@ -54,34 +97,67 @@ class Fetch:
                     found = Stored(each.key, each.size, each.mtime_ns / 1e9, each.tag)
                     fetch_object(open_store(each.store), self._line, found, targets[each.path])
                     self._moved(each.size, True)
-            unreceived = self._receiver.receive(
-                Wanted(
-                    each.path,
-                    targets[each.path],
-                    each.size,
-                    each.checksum,
-                    documents.Place(each.key, each.offset),
-                    each.mtime_ns,
-                )
-                for each in self._inputs
-                if each.key and not each.store
-            )
-            if unreceived:
-                raise unreceived[0].error
-            for each in self._inputs:
+            early = [each for each in self._inputs if each.path not in late]
+            self._receive(_wanted(each, targets[each.path]) for each in early if each.key and not each.store)
+            for each in early:
                 now = identity(targets[each.path])
                 if now is None or now[0] != each.size:
                     raise Corrupt("an input is not on the machine as it was promised", where=each.path)
                 self.staged[each.path] = now
+            self.ready.set()
+            self._fetch_late(late)
         except GivenUp:
             return
         except Exception as error:  # noqa: BLE001 - whatever it is, the main thread raises it or ends for it
-            self.failure = error
+            self._failure = error
+        self.ready.set()
         self.done.set()
+
+    def _promise(self, targets: Mapping[str, str]) -> dict[str, Wanted]:
+        """The inputs that come while the command runs, by path, in the order of their names."""
+        late: dict[str, Wanted] = {}
+        if (promised := self.promised) is None:
+            return late
+        for each in sorted(self._inputs, key=lambda each: each.path):
+            target = targets[each.path]
+            if self._may_be_late(each) and promised.hold(target, each.size, each.mtime_ns):
+                late[each.path] = _wanted(each, target, promised.descriptor(target))
+                self.staged[each.path] = identity(target) or (0, 0, 0)
+        return late
+
+    def _fetch_late(self, late: dict[str, Wanted]) -> None:
+        most = FIRST
+        while late and self.promised is not None:
+            asked = self.promised.waited_for()
+            group = _first(sorted(late.values(), key=lambda each: each.target not in asked), most)
+            began = time.monotonic()
+            self._receive(group, self._came)
+            size = sum(late.pop(each.name).size for each in group)
+            most = int(size / max(time.monotonic() - began, 0.001) * TURN)
+
+    def _receive(self, wanted: Iterable[Wanted], done: Callable[[Wanted], None] = lambda _: None) -> None:
+        if unreceived := self._receiver.receive(wanted, done):
+            raise unreceived[0].error
+
+    def _came(self, wanted: Wanted) -> None:
+        assert self.promised is not None
+        self.staged[wanted.name] = identity(wanted.target) or (0, 0, 0)
+        self.promised.keep(wanted.target)
 
     def _moved(self, size: int, _wire: bool) -> None:
         with self._lock:
             self.bytes += size
+
+
+def _wanted(each: SpecInput, target: str, into: int = -1) -> Wanted:
+    place = documents.Place(each.key, each.offset)
+    return Wanted(each.path, target, each.size, each.checksum, place, each.mtime_ns, into)
+
+
+def _first(wanted: list[Wanted], most: int) -> list[Wanted]:
+    """The first of them, of so many bytes together; one at least."""
+    sizes = itertools.accumulate(each.size for each in wanted)
+    return [each for n, (each, size) in enumerate(zip(wanted, sizes, strict=True)) if not n or size <= most]
 
 
 def _stand_in(target: str, each: SpecInput) -> None:

@@ -6,13 +6,13 @@ It never touches an attempt that another agent has started, and never starts a c
 import socket
 
 from cryoburst.agent import guard, host, processes, software
-from cryoburst.agent.attempt import Attempt, Ended, corrected, sentence_of
+from cryoburst.agent.attempt import Attempt, Ended, corrected
 from cryoburst.agent.command import Command, environment
 from cryoburst.agent.inputs import Fetch
 from cryoburst.agent.place import Pace, Place
 from cryoburst.agent.prefix import Patience, Prefix
 from cryoburst.model.documents import Spec, Started
-from cryoburst.model.errors import CryoburstError, NotThere
+from cryoburst.model.errors import NotThere
 from cryoburst.model.plugins import Store
 
 FIRST_ANSWER = 600.0  # s in which the store must give the spec; the deadline is not known before
@@ -58,36 +58,30 @@ def _carry_out(attempt: Attempt, token: str) -> None:
         attempt.patience.insist(lambda: attempt.prefix.write("host.json", told))
         if sentence := software.refusal(attempt.spec.software, there):
             raise Ended("refused", sentence)
-        _fetch(attempt)
-        attempt.open_logs({})
-        command = Command(attempt, clean)
-        raise command.wait()
+        fetch = Fetch(attempt, Patience(attempt.pace, attempt.spec.deadline))
+        try:
+            _fetch(attempt, fetch)
+            attempt.open_logs({})
+            command = Command(attempt, clean, fetch)
+            raise command.wait()
+        finally:
+            fetch.end()
     except Ended as end:
         attempt.finish(end)
 
 
-def _fetch(attempt: Attempt) -> None:
-    """Fetch all inputs, or raise how that ended."""
+def _fetch(attempt: Attempt, fetch: Fetch) -> None:
+    """Fetch what must be there before the command begins, or raise how that ended."""
     clock, pulse, spec = attempt.pace.clock, attempt.pulse, attempt.spec
-    patience = Patience(attempt.pace, spec.deadline)
-    fetch = Fetch(attempt.prefix.store, attempt.place, spec.inputs, patience)
     pulse.bytes_in_total = fetch.total
-    fetch.start()
-    try:
-        while not fetch.done.wait(0.05):
-            pulse.bytes_in = fetch.bytes
-            if pulse.stopped.is_set():
-                raise Ended("aborted", "the job was stopped before its command began")
-            if clock() >= spec.deadline:
-                raise Ended("deadline", "the deadline came before the inputs were on the machine")
-    finally:
-        patience.end()
-    pulse.bytes_in = fetch.bytes
     attempt.outputs.staged = fetch.staged
-    if fetch.disk_full:
-        sentence = f"the machine's disk is full: {fetch.bytes} of {fetch.total} bytes of the inputs fitted on it"
-        raise Ended("disk_full", sentence)
-    if isinstance(fetch.failure, CryoburstError | OSError):
-        raise Ended("inputs", f"the inputs could not be fetched: {sentence_of(fetch.failure)}")
-    if fetch.failure is not None:
-        raise fetch.failure
+    fetch.start()
+    while not fetch.ready.wait(0.05):
+        pulse.bytes_in = fetch.bytes
+        if pulse.stopped.is_set():
+            raise Ended("aborted", "the job was stopped before its command began")
+        if clock() >= spec.deadline:
+            raise Ended("deadline", "the deadline came before the inputs were on the machine")
+    pulse.bytes_in = fetch.bytes
+    if (short := fetch.short) is not None:
+        raise short

@@ -113,6 +113,7 @@ class Spec:
     beat_least: float = 0.0  # s between two heartbeats at least, whatever there is to tell
     settled: list[str] = field(default_factory=list[str])  # outputs of earlier attempts that are not sent again
     void: list[str] = field(default_factory=list[str])  # outputs of earlier attempts that this one does not build on
+    late: int = 0  # bytes of inputs from which on they may come while the command runs; 0: never
     format: int = FORMAT
 
 

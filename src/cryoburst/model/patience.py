@@ -36,6 +36,7 @@ class Terms:
     grace: float = 3600.0  # after that, for the outputs
     free: Rhythm = Rhythm()
     metered: Rhythm = METERED
+    late: int = 2**30  # bytes of inputs from which on they may come while the command runs; 0: never
 
     def rhythm(self, *, metered: bool) -> Rhythm:
         """How often runs are watched on a store whose requests cost money, or cost nothing."""

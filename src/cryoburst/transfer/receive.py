@@ -126,7 +126,7 @@ class Receiver:
             try:
                 if len(written) < TOGETHER:
                     _sync(temporary)
-                os.rename(temporary, each.target)
+                each.take(temporary)
             except OSError as error:
                 self._leave(each, error)
                 continue
@@ -203,14 +203,17 @@ class Receiver:
 
 
 class _Coming:
-    """A large file that comes in pieces, beside its target."""
+    """A large file that comes in pieces, beside its target, or into the open file that stands there."""
 
     def __init__(self, wanted: Wanted, digests: list[bytes], done: Callable[[Wanted], None]) -> None:
         self.wanted, self.digests, self.failed = wanted, digests, False
         self._done, self._left, self._lock = done, len(digests), threading.Lock()
         self.temporary = wanted.beside
-        wanted.make_folder()
-        self._descriptor = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        if wanted.into < 0:
+            wanted.make_folder()
+            self._descriptor = os.open(self.temporary, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        else:
+            self._descriptor = os.dup(wanted.into)
         os.ftruncate(self._descriptor, wanted.size)
 
     def __del__(self) -> None:
@@ -247,7 +250,8 @@ class _Coming:
         os.utime(self._descriptor, ns=(self.wanted.mtime_ns, self.wanted.mtime_ns))
         os.fsync(self._descriptor)
         try:
-            os.rename(self.temporary, self.wanted.target)
+            if self.wanted.into < 0:
+                os.rename(self.temporary, self.wanted.target)
         except FileNotFoundError:  # another process that fetched the same was first
             if os.stat(self.wanted.target).st_size != self.wanted.size:
                 raise

@@ -1,5 +1,5 @@
 """A file to fetch, and how it is written beside its target until all of it is verified."""
-# ruff: noqa: PTH103, PTH120 - plain strings, as thousands of small files go through here
+# ruff: noqa: PTH103, PTH104, PTH108, PTH120, PTH123 - plain strings, as thousands of small files go through here
 
 import hashlib
 import os
@@ -19,6 +19,7 @@ class Wanted:
     checksum: str
     place: Place
     mtime_ns: int
+    into: int = -1  # an open file whose content it becomes, when there is one at the target already
 
     @property
     def beside(self) -> str:
@@ -26,6 +27,18 @@ class Wanted:
         folder, _, name = self.target.rpartition("/")
         mark = hashlib.sha256(f"{name}\0{self.checksum}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
         return f"{folder}/{UNFINISHED}{mark}"
+
+    def take(self, temporary: str) -> None:
+        """Give a verified file its final name, or its content to the open file. Raises OSError."""
+        if self.into < 0:
+            os.rename(temporary, self.target)
+            return
+        with open(temporary, "rb") as file:
+            done = 0
+            while count := os.sendfile(self.into, file.fileno(), done, self.size - done):
+                done += count
+        os.utime(self.into, ns=(self.mtime_ns, self.mtime_ns))
+        os.unlink(temporary)
 
     def make_folder(self) -> None:
         """Make the folder of its target. Silent when it is there."""

@@ -31,6 +31,7 @@ USER = "cryoburst"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 NEVER = -1000  # killed when memory runs out
 TRIES, WAIT = 5, 10.0  # of what needs the network, and s between two of them
+WEEKS = 2_000_000  # s: about the most that the kernel can multiply by its ticks
 OLDEST = (3, 11)  # Python, for the agent
 LOCAL = "Amazon EC2 NVMe Instance Storage"
 
@@ -100,6 +101,7 @@ def keep(order: dict[str, Any]) -> None:
             raise OSError(f"the agent needs Python 3.11, and this image has {sys.version.split()[0]}")
         root = order["root"]
         make_scratch(root, order["local"])
+        let_openers_wait()
         install(order["software"])
         if shutil.disk_usage(root).free < order["disk"]:
             raise OSError(f"{root} has {shutil.disk_usage(root).free} bytes free, and the job needs {order['disk']}")
@@ -140,6 +142,12 @@ def local_disks(blocks: str = "/sys/block") -> list[str]:
             if file.read().strip() == LOCAL:
                 found.append(f"/dev/{name}")
     return found
+
+
+def let_openers_wait() -> None:
+    """Let whoever opens an input that is still coming wait for it as long as it takes (``agent.promised``)."""
+    with contextlib.suppress(OSError), open("/proc/sys/fs/lease-break-time", "w") as file:
+        file.write(str(WEEKS))
 
 
 # ------------------------------------------------------------------------------------------------------- programs
