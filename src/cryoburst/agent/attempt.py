@@ -51,6 +51,7 @@ class Attempt:
         self.folder = place.inside(spec.job)  # of the job, absolute, without a slash at its end
         self.job = spec.job.rstrip("/") + "/"
         self.command_seconds = 0.0
+        self.late_bytes = 0  # of the inputs, when the command began
         self.peak_memory = 0  # bytes that the command's processes had at most; 0 when nobody looked
         self.outputs.ignored = {self.job + name for name in spec.logs} | set(spec.settled)
 
@@ -96,6 +97,7 @@ class Attempt:
             command_started=self.pulse.command_started,
             markers=self._markers() if ran else [],
             peak_memory_bytes=self.peak_memory,
+            late_bytes=self.late_bytes,
         )
         self.patience.insist(lambda: self.prefix.write("exit.json", exit_))
         self.pulse.tell_exit()

@@ -61,6 +61,7 @@ def _carry_out(attempt: Attempt, token: str) -> None:
         fetch = Fetch(attempt, Patience(attempt.pace, attempt.spec.deadline))
         try:
             _fetch(attempt, fetch)
+            attempt.late_bytes = fetch.total - fetch.bytes
             attempt.open_logs({})
             command = Command(attempt, clean, fetch)
             raise command.wait()

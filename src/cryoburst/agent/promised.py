@@ -1,4 +1,4 @@
-"""Files that are promised to a job: each has its name, size and time, and whoever opens it waits until its content came.
+"""Files promised to a job: each has its name, size and time, and whoever opens it waits until its content came.
 
 The kernel makes them wait, by a write lease that only this process holds (fcntl(2), F_SETLEASE). After
 /proc/sys/fs/lease-break-time seconds it lets them in, whatever is there: where that is too short nothing is promised.

@@ -14,7 +14,7 @@ from pathlib import Path
 from cryoburst.engine import budget, earlier, parts, perform, stage_out
 from cryoburst.engine.observe import Listings, Observer, list_machines
 from cryoburst.engine.reaper import Reaper
-from cryoburst.engine.sentences import left_behind, named, reason_of, stayed, without_outputs
+from cryoburst.engine.sentences import came_late, left_behind, named, reason_of, stayed, without_outputs
 from cryoburst.engine.split import failed, fault, places, stop_reason, summary, totals
 from cryoburst.engine.stage_in import forget_inputs, stage_in
 from cryoburst.engine.step import IDLE, Decision, Effect, Seen, after_loss, retry, step
@@ -271,6 +271,8 @@ class Reconciler:
         notes = left_behind(manifest.outside if manifest is not None else [])
         if changes.get("files_left"):
             notes.append(stayed(run, changes))
+        if seen.late_bytes:
+            notes.append(came_late(seen.late_bytes))
         for note in notes:
             self._event(run, note, once=True)
         package = world.package(run)

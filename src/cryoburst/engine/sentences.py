@@ -57,6 +57,11 @@ def named(run: Run) -> str:
     return f"{run.title} of {run.whole}" if run.part else run.title
 
 
+def came_late(size: int) -> str:
+    """What of a job's inputs was not there yet when it began."""
+    return f"it began before all its inputs were there: {size / 1e6:.1f} MB came while it ran"
+
+
 def stayed(run: Run, changes: dict[str, object]) -> str:
     """What the user wished to leave in the store."""
     count, size = changes["files_left"], float(str(changes["bytes_left"]))

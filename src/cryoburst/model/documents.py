@@ -223,6 +223,7 @@ class Exit:
     command_started: float | None = None  # None when the command never ran
     markers: list[str] = field(default_factory=list[str])  # held names are the package's; these are all zero-byte files
     peak_memory_bytes: int = 0  # of the command and all its processes (``agent.processes.peak_memory``); 0: unknown
+    late_bytes: int = 0  # of the inputs that were not there yet when the command began
     format: int = FORMAT
 
 

@@ -32,6 +32,7 @@ class Settings:
     machines: Path = field(default=Path())  # where the local provider keeps machines; empty: in the state folder
     walltime_hours: float = 24.0
     grace_minutes: float = 60.0
+    late_inputs_gib: float = Terms.late / 2**30  # of inputs from which on they may come while the command runs
     heartbeat_seconds: float = Rhythm.beat_most
     metered_heartbeat_seconds: float = METERED.beat_most
     metered_look_seconds: float = METERED.look_most
@@ -66,6 +67,7 @@ class Settings:
         return Terms(
             self.walltime_hours * 3600,
             self.grace_minutes * 60,
+            late=int(min(self.late_inputs_gib, 2**30) * 2**30),
             free=Rhythm(least, self.heartbeat_seconds),
             metered=replace(
                 METERED,
