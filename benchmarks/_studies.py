@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from _simulation import SCALE, Made, Work  # pyright: ignore[reportMissingImports]
+from _bucket import SCALE  # pyright: ignore[reportMissingImports]
+from _simulation import Made, Work  # pyright: ignore[reportMissingImports]
 
 from cryoburst.engine.forecast import published_fit
 from cryoburst.engine.power import power

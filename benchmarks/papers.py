@@ -29,8 +29,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from _bucket import BEGIN, SCALE
 from _replay import STAGE, Replay
-from _simulation import BEGIN, SCALE, Rented, Simulation, Work
+from _simulation import Rented, Simulation, Work
 from _studies import S3_2017, Kind, Laws, Row, Stage, Study, betagal, made, trpv1
 
 from cryoburst.engine import forecast

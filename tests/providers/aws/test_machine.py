@@ -13,7 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patient_kernel import FILE, patient_kernel
 
+from cryoburst.agent.promised import Promised, can_wait
 from cryoburst.providers.aws import boot, machine
 
 from .conftest import HERE
@@ -193,3 +195,20 @@ def boot_of(url: str) -> Any:
     from cryoburst.model.plugins import Boot
 
     return Boot(url, "p/", "agent/a.pyz", "sha256:0")
+
+
+def test_the_kernel_lets_an_opener_wait_for_weeks(tmp_path: Path) -> None:
+    """So many seconds as it takes, and not so many that its own sum of them runs over."""
+    promised, file = Promised(), tmp_path / "one.mrc"
+    with patient_kernel():
+        machine.let_openers_wait()
+        assert int(FILE.read_text()) == machine.WEEKS > 14 * 86400
+        assert can_wait(machine.WEEKS)
+        assert promised.hold(str(file), 5, 0)
+        opener = subprocess.Popen(["/bin/cat", str(file)], stdout=subprocess.PIPE)
+        with pytest.raises(subprocess.TimeoutExpired):
+            opener.wait(2.0)
+        assert promised.waited_for() == {str(file)}
+        os.pwrite(promised.descriptor(str(file)), b"there", 0)
+        promised.keep(str(file))
+        assert opener.communicate(timeout=10)[0] == b"there"
