@@ -36,7 +36,8 @@ if TYPE_CHECKING:
 BIN = Path(sys.executable).parent
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _farm import Farm, Work  # noqa: E402 - a file beside this one
+from _farm import Farm, Work  # noqa: E402 - files beside this one
+from launch import end_watcher, own_environment  # noqa: E402
 
 # Movie alignment of the beta-galactosidase study with cryoem-cloud-tools (Cianfrocco et al. 2018, Table 1): 1,536
 # movies of together 12 TB took 2.20 h on five x1.32xlarge, after an upload at 350 MB/s over a link of 10 Gb/s.
@@ -111,6 +112,7 @@ def overhead(folder: Path, target: float, rounds: int) -> dict[str, float]:
             sent = make_project(folder / f"sent{number}{parts}", folder / "movies", processes=1)
             times.setdefault(f"split_{parts}", []).append(send(sent, environment, parts))
             shutil.rmtree(sent)
+    end_watcher(environment)
     medians = {name: statistics.median(seen) for name, seen in times.items()}
     values = {f"{name}_seconds": round(seconds, 1) for name, seconds in medians.items()}
     for parts in (1, 2):
@@ -129,6 +131,9 @@ def movies(folder: Path, target: float) -> int:
     first = sorted(source.glob("mic_*"))
     for movie in first:
         shutil.copy(movie, folder)
+    trial = make_project(folder.with_name("trial"), folder, processes=1)
+    run_bare(trial)  # what is read for the first time takes longer
+    shutil.rmtree(trial)
     trial = make_project(folder.with_name("trial"), folder, processes=1)
     each = run_bare(trial) / DISTINCT
     shutil.rmtree(trial)
@@ -215,13 +220,6 @@ def send(project: Path, environment: dict[str, str], parts: int) -> float:
     if joined.read_text().count("MotionCorr/job002/Movies/") < 3:
         raise RuntimeError(f"{joined} holds no micrographs")
     return took
-
-
-def own_environment(state: Path) -> dict[str, str]:
-    """The environment of a user who has no settings, and the state in ``state``."""
-    mine = {k: v for k, v in os.environ.items() if not k.startswith("CRYOBURST_")}
-    state.mkdir(parents=True, exist_ok=True)
-    return {**mine, "CRYOBURST_STATE": str(state), "XDG_CONFIG_HOME": str(state), "CRYOBURST_IDLE_SECONDS": "2"}
 
 
 def call(words: Sequence[str], folder: Path, environment: dict[str, str]) -> str:

@@ -122,7 +122,7 @@ def _made(job: Job, since: float) -> dict[str, list[str]]:
     there = (path for path in unfinished.at_home(job.project, job.folder) if path.endswith(ends))
     if since:
         there = unfinished.since(job.project, there, since)
-    return unfinished.done(line, kind, there, alike=False).outputs
+    return unfinished.done(line, kind, there, alike=False, names=_list(job).names).outputs
 
 
 def names(job: Job) -> list[str]:

@@ -100,16 +100,20 @@ class Done:
     steps: int = 0
 
 
-def done(line: Line, kind: Kind, paths: Iterable[str], *, alike: bool = True) -> Done:
+def done(
+    line: Line, kind: Kind, paths: Iterable[str], *, alike: bool = True, names: Sequence[str] | None = None
+) -> Done:
     """Which micrographs are done, given the outputs that may be counted on. Raises BadInput.
 
-    Without ``alike`` it is enough that RELION would not do them again.
+    Without ``alike`` it is enough that RELION would not do them again. ``names`` are those of the list, when they are
+    known; else it is read.
     """
     source = line.get("i")
     folder = line.get(kind.folder).rstrip("/") + "/"
     if not source.endswith(".star") or source not in line.files.found:
         return Done({})
-    names = line.summary(source, (kind.label,)).values.get(kind.label, [])
+    if names is None:
+        names = line.summary(source, (kind.label,)).values.get(kind.label, [])
     stems = {pipeline_name(name).rpartition(".")[0]: name for name in names}
     wanted = [*kind.steps[:-1], (*kind.steps[-1], *(end for option, end in kind.optional if line.has(option)))]
     # per step: micrograph -> path of each of its outputs -> the end that such files have

@@ -89,7 +89,7 @@ class Machine:
             if entry.is_dir(follow_symlinks=False):
                 shutil.rmtree(entry)
             else:
-                os.unlink(entry)
+                Path(entry).unlink()
         (self.root / "machine.json").unlink(missing_ok=True)
         self.root.rmdir()
 
