@@ -95,6 +95,7 @@ def test_a_program_that_does_not_listen_is_ended(stage: Stage) -> None:
     assert stage.jobs() == []
 
 
+@pytest.mark.slow
 def test_a_stop_while_the_inputs_come(stage: Stage) -> None:
     for number in range(8):
         stage.input(f"{JOB}{number}", b"%d" % number)
@@ -246,6 +247,7 @@ def test_a_second_start_never_runs_the_command_again(stage: Stage) -> None:
     assert set(stage.told()) == {"x"}
 
 
+@pytest.mark.slow
 def test_an_agent_killed_at_any_moment_is_finished_by_its_guard(stage: Stage) -> None:
     """No moment leaves a job running, a partial output, or an attempt without exit.json."""
     stage.spec(f"exec 3>{JOB}a; echo 1 >&3; sleep 0.1; echo 2 >&3; exec 3>&-; sleep 0.2; echo 3 > {JOB}b; sleep 0.1")
@@ -281,6 +283,7 @@ def test_the_script_dies_with_the_agent(stage: Stage) -> None:
     assert os.getpid() != pid
 
 
+@pytest.mark.slow
 def test_a_program_that_the_kernel_killed_may_have_run_out_of_memory(stage: Stage) -> None:
     hungry = "import time; held = bytearray(b'x') * 200_000_000; time.sleep(9)"
     stage.spec(f'python3 -c "{hungry}" & sleep 2; kill -9 $!; wait $!')

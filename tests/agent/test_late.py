@@ -51,6 +51,7 @@ def lines(stage: Stage) -> list[list[str]]:
     return [line.split() for line in stage.log().decode().splitlines()]
 
 
+@pytest.mark.slow
 def test_what_is_opened_comes_first_and_whole(slow: Stage) -> None:
     slow.input("Import/job001/movies.star", b"data_")
     movies(slow, "abcz")
@@ -72,6 +73,7 @@ def test_what_is_opened_comes_first_and_whole(slow: Stage) -> None:
     assert slow.manifest.outside == []
 
 
+@pytest.mark.slow
 def test_a_file_of_many_pieces_is_seen_by_all_its_openers_at_once(slow: Stage) -> None:
     sent_in_pieces(slow, "Movies/one.mrc", content("one", LARGE))
     job = "date +%s.%N; for n in 1 2 3; do sha256sum Movies/one.mrc & done; wait; date +%s.%N"
@@ -104,6 +106,7 @@ def test_all_comes_first_where_nothing_may_be_promised(slow: Stage, away: dict[s
     assert size == SIZE
 
 
+@pytest.mark.slow
 def test_the_files_of_the_jobs_own_folder_come_first(slow: Stage) -> None:
     slow.input(f"{JOB}run_it001_data.star", content("d"))
     movies(slow, "a")
@@ -134,6 +137,7 @@ def test_a_job_ends_at_once_when_an_input_can_not_come(stage: Stage, fault: str,
     assert stage.jobs() == []
 
 
+@pytest.mark.slow
 def test_a_job_that_ends_early_fetches_no_more(slow: Stage) -> None:
     movies(slow, "abcdefgh")
     order(slow, f"cat Movies/a.mrc > {JOB}a")

@@ -113,6 +113,7 @@ def test_only_the_final_name_of_a_renamed_file_is_sent(stage: Stage) -> None:
     assert set(stage.outputs()) == set(expected)
 
 
+@pytest.mark.slow
 def test_a_file_that_changes_is_sent_again(stage: Stage) -> None:
     stage.spec(f"echo 1 > {JOB}x; while [ ! -e go ]; do sleep 0.02; done; echo 22 > {JOB}x; sleep 2; echo 333 > {JOB}x")
     agent = stage.start()
@@ -228,6 +229,7 @@ def test_a_clock_that_is_wrong_by_a_day_ends_no_job_and_all_is_told_in_the_right
     assert all(each is not None and began - 2 < each < time.time() + 2 for each in told), told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ahead", WRONG)
 def test_a_clock_that_is_wrong_by_a_day_does_not_make_a_job_run_for_a_day(stage: Stage, ahead: float) -> None:
     stage.spec(f"echo 1 > {JOB}x; sleep 50", deadline=time.time() + 3)
@@ -235,6 +237,7 @@ def test_a_clock_that_is_wrong_by_a_day_does_not_make_a_job_run_for_a_day(stage:
     assert stage.exit.ended == "deadline"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ahead", WRONG)
 def test_the_guard_of_a_machine_whose_clock_is_wrong_sends_what_is_whole(stage: Stage, ahead: float) -> None:
     stage.spec(f"echo 1 > {JOB}x; sleep 50", deadline=time.time() + 20)

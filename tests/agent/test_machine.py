@@ -66,6 +66,7 @@ def metadata() -> Iterator[Metadata]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_the_notice_is_told_in_the_heartbeat_within_seconds_and_the_job_goes_on(
     stage: Stage, metadata: Metadata
 ) -> None:
@@ -169,6 +170,7 @@ def test_when_the_carrier_is_killed_its_timer_has_the_guard_run(machine: Stage) 
     wait_for(lambda: not tagged(machine))
 
 
+@pytest.mark.slow
 def test_nothing_is_left_at_the_power_off_time(machine: Stage) -> None:
     machine.spec("setsid sleep 60 & sleep 60")
     began = time.monotonic()

@@ -243,6 +243,7 @@ def test_a_guard_goes_on_where_a_killed_agents_chunks_end(tmp_path: Path) -> Non
     assert told.store.objects[f"p/{chunk_name('run.out', 2 * CHUNK)}"] == b"z" * 9 + b"!"
 
 
+@pytest.mark.slow
 def test_without_inotify_a_file_written_in_place_again_and_again_is_never_sent_half(stage: Stage) -> None:
     script = (
         f"for round in 1 2 3; do exec 3>{JOB}map.mrc\n"

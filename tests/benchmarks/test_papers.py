@@ -22,6 +22,7 @@ def measured(study: str) -> dict[str, Any]:
     return dict(measure(STUDIES[study], most=3))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("study", STUDIES)
 def test_the_papers_own_plan_comes_out_as_printed(study: str) -> None:
     values = measured(study)

@@ -39,6 +39,7 @@ def test_one_machine_takes_what_its_parts_take() -> None:
     assert times.part_seconds == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parts", [2, 7, 120])
 def test_every_part_and_the_join_have_one_machine(parts: int) -> None:
     farm = Farm(WORK, parts)

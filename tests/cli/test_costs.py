@@ -134,6 +134,7 @@ def test_csv_has_the_same_values(home: Home) -> None:
     assert float(row["egress_usd"]) == pytest.approx(line["accrued"]["egress"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_chart(home: Home) -> None:
     spend(home)
     done = home.call("costs", "--chart", "c.png")
@@ -142,6 +143,7 @@ def test_a_chart(home: Home) -> None:
     assert "PNG" in home.fails("costs", "--chart", "c.pdf")
 
 
+@pytest.mark.slow
 def test_a_project_gets_a_budget_and_loses_it(home: Home) -> None:
     assert "There is no budget" in home.call("costs", "budget").stdout
     spend(home)
@@ -174,6 +176,7 @@ def test_a_spoilt_list_of_budgets_is_never_forgotten(home: Home) -> None:
         assert "budget" in home.fails("costs", "budget")
 
 
+@pytest.mark.slow
 def test_a_used_budget_stops_nothing_that_is_free(home: Home) -> None:
     spend(home)
     home.environment["CRYOBURST_BUDGET_PROJECT"] = "1"

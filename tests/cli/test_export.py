@@ -75,6 +75,7 @@ def export(home: Home, *words: str) -> dict[str, Any]:
     return home.json("export", "1", *words)
 
 
+@pytest.mark.slow
 def test_a_crate_is_what_its_profile_asks_for(home: Home, tmp_path: Path) -> None:
     told = export(home, "--out", "crate", "--license", "https://creativecommons.org/licenses/by/4.0/")
     assert [(job["job"], job["run"]) for job in told["jobs"]] == [
@@ -103,6 +104,7 @@ def test_a_crate_is_what_its_profile_asks_for(home: Home, tmp_path: Path) -> Non
     assert b"Extract/<wbr>job002" in (crate / "ro-crate-preview.html").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_zip_with_the_outputs(home: Home, tmp_path: Path) -> None:
     told = export(home, "--with-data")
     path = home.project / "run-1.crate.zip"
@@ -118,6 +120,7 @@ def test_a_zip_with_the_outputs(home: Home, tmp_path: Path) -> None:
     assert one["sha256"] == hashlib.sha256((home.project / FOLDER / "called").read_bytes()).hexdigest()
 
 
+@pytest.mark.slow
 def test_a_lost_database_and_a_cleaned_store_lose_no_provenance(home: Home) -> None:
     before = export(home, "--out", "before")
     for tail in ("", "-wal", "-shm"):
@@ -132,6 +135,7 @@ def test_a_lost_database_and_a_cleaned_store_lose_no_provenance(home: Home) -> N
     assert one == other
 
 
+@pytest.mark.slow
 def test_a_run_of_which_the_store_has_nothing_left_says_so(home: Home) -> None:
     for data in [*(home.state / "store").glob("project-*"), home.state / "store/records"]:
         shutil.rmtree(data)
@@ -141,6 +145,7 @@ def test_a_run_of_which_the_store_has_nothing_left_says_so(home: Home) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_what_was_made_again_since_is_not_said_to_be_of_a_run(home: Home) -> None:
     """Run 1 made an output that run 2 read; then it is made anew by hand, and run 3 reads that."""
     first = home.project / FOLDER
@@ -167,6 +172,7 @@ def test_what_was_made_again_since_is_not_said_to_be_of_a_run(home: Home) -> Non
     ]
 
 
+@pytest.mark.slow
 def test_outputs_that_changed_or_went_are_named_before_anything_is_written(home: Home) -> None:
     (home.project / FOLDER / "called").write_text("changed")
     assert home.fails("export", "1", "--with-data", "--out", "x.zip").startswith("an output is not as the run made it")
@@ -175,6 +181,7 @@ def test_outputs_that_changed_or_went_are_named_before_anything_is_written(home:
     assert not list(home.project.glob("*x.zip"))
 
 
+@pytest.mark.slow
 def test_a_name_that_leads_out_of_the_job_folder_gets_nothing_into_a_crate(home: Home) -> None:
     (record,) = (path for path in (home.state / "store/records").rglob("*.json"))
     text = json.loads(record.read_text())
@@ -184,6 +191,7 @@ def test_a_name_that_leads_out_of_the_job_folder_gets_nothing_into_a_crate(home:
     assert sentence.startswith("the machine named an output outside its job folder")
 
 
+@pytest.mark.slow
 def test_nothing_is_replaced(home: Home) -> None:
     (home.project / "there.zip").write_text("mine")
     assert home.fails("export", "1", "--out", "there.zip").startswith("there is such a file already (there.zip)")
@@ -200,6 +208,7 @@ def test_nothing_is_replaced(home: Home) -> None:
     assert export(home, "--out", "empty")["crate"] == "empty"
 
 
+@pytest.mark.slow
 def test_removing_a_run_with_its_records_removes_the_record(home: Home) -> None:
     record = home.state / "store/records"
     assert [path for path in record.rglob("*") if path.is_file()]

@@ -10,6 +10,7 @@ from .home import FOLDER, PARTICLES, REFINE, STACK, STAR, Home, mrc, script
 LONG = 10 * 2**20  # bytes of one line
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -30,6 +31,7 @@ def test_particle_lists_that_cannot_work(home: Home, change: Callable[[str], str
     assert len(said) < 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "change",
     [
@@ -47,6 +49,7 @@ def test_particle_lists_that_are_odd_and_work(home: Home, change: Callable[[str]
     assert (home.project / STAR).read_bytes() == text.encode()
 
 
+@pytest.mark.slow
 def test_windows_line_ends_everywhere(home: Home) -> None:
     for name in (STAR, f"{FOLDER}job.star", f"{FOLDER}run_submit.script", "default_pipeline.star"):
         path = home.project / name
@@ -80,6 +83,7 @@ def test_a_device_behind_a_link(home: Home) -> None:
     assert f"{STACK} is not a file" in home.refused()
 
 
+@pytest.mark.slow
 def test_missing_and_short_images(home: Home) -> None:
     mrc(home.project / STACK, missing=1)
     assert f"{STACK} is cut short: its header promises 1536 bytes and it has 1535" in home.refused()
@@ -106,6 +110,7 @@ NAMES = [
 ]
 
 
+@pytest.mark.slow
 def test_odd_names_reach_the_program_unharmed(home: Home) -> None:
     masks = [f"Masks/{name}/{name}.mrc" for name in NAMES]
     for mask in masks:
@@ -119,6 +124,7 @@ def test_odd_names_reach_the_program_unharmed(home: Home) -> None:
     assert left == {"Class2D", "Extract", "Masks", "default_pipeline.star", ".pipeline_has_changed"}
 
 
+@pytest.mark.slow
 def test_odd_names_in_a_star_file(home: Home) -> None:
     rows, stacks = "", [f"Extract/job002/{name}/a.mrcs" for name in NAMES[:-1]]
     for stack in stacks:
@@ -131,6 +137,7 @@ def test_odd_names_in_a_star_file(home: Home) -> None:
     home.succeeds()
 
 
+@pytest.mark.slow
 def test_a_name_with_a_line_end(home: Home) -> None:
     mask = "Masks/two\nlines.mrc"
     mrc(home.project / mask)
@@ -147,6 +154,7 @@ def test_a_name_that_is_not_utf_8(home: Home) -> None:
     assert "not UTF-8" in home.refused()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ['it\'s "my" $(touch pwned); project\nRibosom_ü', "-rf *"])
 def test_odd_names_of_the_project_itself(home: Home, name: str) -> None:
     moved = home.project.with_name(name)

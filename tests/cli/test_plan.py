@@ -34,6 +34,7 @@ def test_words() -> None:
     assert place("local", "local") == "this computer (local)"
 
 
+@pytest.mark.slow
 def test_the_forecast_has_steps_and_a_price(home: Home) -> None:
     forecast = home.json("plan", "--job", FOLDER)["forecast"]
     assert [each["step"] for each in forecast["steps"]] == ["send", "start", "fetch inputs", "run", "bring home"]
@@ -59,6 +60,7 @@ def test_the_work_of_a_job_is_told(home: Home, options: str, said: str) -> None:
     assert home.json("plan", "--job", FOLDER)["work"] == said
 
 
+@pytest.mark.slow
 def test_a_kind_that_nothing_is_known_of_has_no_time(home: Home) -> None:
     (home.project / FOLDER / "job.star").write_text(JOB_STAR.format(number=99))
     forecast = home.json("plan", "--job", FOLDER)["forecast"]
@@ -70,6 +72,7 @@ def test_a_kind_that_nothing_is_known_of_has_no_time(home: Home) -> None:
     assert "how long that takes is not known" in done
 
 
+@pytest.mark.slow
 def test_own_runs_are_preferred_and_explained(home: Home) -> None:
     before = home.json("plan", "--job", FOLDER)
     finish(home, seconds=3600.0, units=2 * 50 * 2 * 64 / 1e6)
@@ -96,6 +99,7 @@ def test_the_line_is_as_fast_as_it_was(home: Home) -> None:
     assert "the bandwidth is limited to 1 MB/s now" in plan["forecast"]["basis"][0]
 
 
+@pytest.mark.slow
 def test_submit_keeps_the_forecast(home: Home) -> None:
     home.succeeds()
     ledger = Ledger(f"sqlite://{home.state / 'cryoburst.db'}")

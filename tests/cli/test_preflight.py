@@ -160,6 +160,7 @@ def test_an_error_refuses_the_job_also_with_force(home: Home, spoil: object) -> 
     assert re.search(rf"^ERROR\s.*{re.escape(wanted)}", plan.stdout, re.MULTILINE), plan.stdout
 
 
+@pytest.mark.slow
 def test_a_store_that_its_machines_can_not_reach_refuses_the_job(home: Home) -> None:
     done = home.call("submit", SCRIPT, "--to", "aws", "--force")
     said = f"machines of aws can't reach the store file://{home.state}/store: name a bucket with cryoburst store add"
@@ -168,6 +169,7 @@ def test_a_store_that_its_machines_can_not_reach_refuses_the_job(home: Home) -> 
     assert said in home.call("plan", SCRIPT, "--to", "aws").stdout
 
 
+@pytest.mark.slow
 def test_spot_where_there_is_none_is_told_and_stops_nothing(home: Home) -> None:
     said = "local has no spot machines for this job"
     assert said in home.call("plan", SCRIPT, "--spot").stdout
@@ -212,6 +214,7 @@ WARNINGS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", list(WARNINGS), ids=lambda spoil: spoil.__name__)
 def test_a_warning_stops_the_job_until_it_is_forced(home: Home, spoil: object) -> None:
     spoil(home)  # type: ignore[operator]
@@ -241,6 +244,7 @@ def test_a_job_that_may_fit_is_told_how_much_it_may_need(home: Home) -> None:
     assert re.search(rf"^WARNING\s.*{numbers}", plan.stdout, re.MULTILINE), plan.stdout
 
 
+@pytest.mark.slow
 def test_the_setting_lets_warnings_pass_but_no_error(home: Home) -> None:
     home.environment["CRYOBURST_WARNINGS"] = "pass"
     diameter(home)
@@ -255,6 +259,7 @@ def test_a_reference_of_another_size_is_trusted_when_relion_is_told_to(home: Hom
     assert [f["level"] for f in home.json("plan", SCRIPT)["findings"] if f["subject"] == "reference"] == ["info"]
 
 
+@pytest.mark.slow
 def test_more_threads_than_cores_are_adapted_and_that_is_told(home: Home) -> None:
     command(home, "--j", "512", threads=512)
     plan = home.json("plan", SCRIPT)
@@ -270,6 +275,7 @@ def test_more_threads_than_cores_are_adapted_and_that_is_told(home: Home) -> Non
     assert "--j 512" in (home.project / SCRIPT).read_text()  # what the user typed stays as it is
 
 
+@pytest.mark.slow
 def test_the_memory_of_the_command_is_told(home: Home) -> None:
     (home.programs / "relion_refine").write_text(
         '#!/bin/sh\nif [ "$1" = --version ]; then echo "RELION version: 3.1.3"; exit 0; fi\n'

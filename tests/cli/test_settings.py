@@ -83,6 +83,7 @@ def test_a_number_in_the_environment_that_is_none(home: Home) -> None:
     assert "CRYOBURST_POLL_SECONDS is not a number (often)" in home.refused()
 
 
+@pytest.mark.slow
 def test_the_disk_of_the_state_folder_is_full(home: Home) -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can mount a disk")

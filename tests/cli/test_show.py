@@ -89,6 +89,7 @@ def on_terminal(home: Home, *words: str, columns: int = 100) -> str:
     return text.decode()
 
 
+@pytest.mark.slow
 def test_a_run_is_shown_while_it_runs(home: Home) -> None:
     (home.root / "wait").touch()
     assert home.call("submit", f"{FOLDER}run_submit.script").returncode == 0
@@ -103,6 +104,7 @@ def test_a_run_is_shown_while_it_runs(home: Home) -> None:
     assert home.call("wait", "1").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_run_that_has_ended_in_a_pipe_and_on_a_terminal(home: Home) -> None:
     submit(home)
     plain = home.call("show", "1").stdout
@@ -119,6 +121,7 @@ def test_a_run_that_has_ended_in_a_pipe_and_on_a_terminal(home: Home) -> None:
     assert course["history"] == [{"iteration": 1, "resolution": 21.5, "shares": [0.75, 0.25]}]
 
 
+@pytest.mark.slow
 def test_the_page_of_a_run(home: Home) -> None:
     submit(home)
     done = home.call("show", "1", "--html", "run.html", "--picture", "run.png")
@@ -131,6 +134,7 @@ def test_the_page_of_a_run(home: Home) -> None:
     assert not re.search(r"https?://", text)
 
 
+@pytest.mark.slow
 def test_the_page_of_a_run_that_failed_has_its_last_words(home: Home) -> None:
     program = home.programs / "relion_refine"
     program.write_text(program.read_text().partition("cp ")[0] + "echo no particles left >&2\nexit 1\n")
@@ -140,6 +144,7 @@ def test_the_page_of_a_run_that_failed_has_its_last_words(home: Home) -> None:
     assert "Last words: no particles left." in (home.project / "run.html").read_text()
 
 
+@pytest.mark.slow
 def test_a_narrow_terminal_shows_each_run_in_one_line(home: Home) -> None:
     program = home.programs / "relion_refine"
     program.write_text(program.read_text().partition("cp ")[0] + "kill -9 $$\n")
@@ -155,6 +160,7 @@ def test_a_narrow_terminal_shows_each_run_in_one_line(home: Home) -> None:
     assert on_terminal(home, "runs", columns=400).splitlines() == plain
 
 
+@pytest.mark.slow
 def test_a_command_with_markup_stays_text_on_the_page(home: Home) -> None:
     from .home import REFINE, script
 
@@ -166,6 +172,7 @@ def test_a_command_with_markup_stays_text_on_the_page(home: Home) -> None:
     assert "&lt;img src=x" in text
 
 
+@pytest.mark.slow
 def test_what_was_left_in_the_store_is_named(home: Home) -> None:
     done = home.call("submit", f"{FOLDER}run_submit.script", "--leave", "*.mrcs", "--wait")
     assert done.returncode == 0, done.stderr
@@ -180,6 +187,7 @@ def test_what_was_left_in_the_store_is_named(home: Home) -> None:
     assert home.call("show", "1", "--picture", "x.png").returncode == 0
 
 
+@pytest.mark.slow
 def test_what_a_later_run_made_is_not_shown_as_this_ones(home: Home) -> None:
     submit(home)
     submit(home)
@@ -203,11 +211,13 @@ def test_what_a_later_run_made_is_not_shown_as_this_ones(home: Home) -> None:
         (("--html", ""), "a page is an HTML file (.): name it FILE.html"),
     ],
 )
+@pytest.mark.slow
 def test_words_that_make_no_sense(home: Home, words: tuple[str, ...], sentence: str) -> None:
     submit(home)
     assert home.fails("show", "1", *words) == sentence
 
 
+@pytest.mark.slow
 def test_nothing_to_draw_is_one_sentence(home: Home) -> None:
     (home.root / "made/run_it001_model.star").write_text("nothing")
     submit(home)
@@ -218,6 +228,7 @@ def test_nothing_to_draw_is_one_sentence(home: Home) -> None:
     assert home.call("show", "1").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_job_folder_that_is_gone_is_named(home: Home) -> None:
     submit(home)
     for path in sorted((home.project / FOLDER).iterdir()):

@@ -13,6 +13,7 @@ from .home import FOLDER, REFINE, STAR, Home, mrc, script
 PWNED = "touch ../pwned"
 
 
+@pytest.mark.slow
 def test_the_job_is_fine_as_it_is(home: Home) -> None:
     assert home.succeeds() == ["--o", f"{FOLDER}run", "--i", STAR, "--K", "2", "--pipeline_control", FOLDER]
     assert [run["state"] for run in home.json("runs")] == ["SUCCEEDED"]
@@ -54,6 +55,7 @@ def test_a_submission_reads_each_list_and_each_stack_once(home: Home) -> None:
     assert ast.literal_eval(done.stdout.splitlines()[-1]) == dict.fromkeys(names, 1)
 
 
+@pytest.mark.slow
 def test_a_refusal_is_told_to_relions_window_and_leaves_nothing(home: Home) -> None:
     (home.project / STAR).unlink()
     sentence = home.refused()
@@ -77,6 +79,7 @@ def test_no_such_job(home: Home, words: tuple[str, ...]) -> None:
     assert home.refused(*words)
 
 
+@pytest.mark.slow
 def test_a_job_folder_in_which_a_run_is_at_work(home: Home) -> None:
     program = home.programs / "relion_refine"
     program.write_text(program.read_text().replace("touch", "sleep 60; touch"))
@@ -123,6 +126,7 @@ def test_a_script_that_a_hand_has_changed(home: Home, change: Callable[[str], st
         (f"{REFINE} > ../pwned", "outside the project"),
     ],
 )
+@pytest.mark.slow
 def test_a_command_that_is_not_relions(home: Home, command: str, sentence: str) -> None:
     home.write(script(command))
     assert sentence in home.refused()

@@ -79,6 +79,7 @@ def test_lists_are_json_before_there_is_any_run(home: Home, words: tuple[str, ..
     assert home.rows("runs") == 0
 
 
+@pytest.mark.slow
 def test_every_json_of_a_run(home: Home) -> None:
     plan = home.json("plan", f"{FOLDER}run_submit.script")
     assert plan["job"] == FOLDER.rstrip("/")

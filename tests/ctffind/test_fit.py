@@ -44,6 +44,7 @@ def test_defocus_and_astigmatism_are_found(mean: float, astigmatism: float, azim
     assert -90 <= found.azimuth <= 90
 
 
+@pytest.mark.slow
 @given(st.floats(7000, 35000), st.sampled_from([120.0, 200.0, 300.0]), st.floats(0.0, 2.7), st.integers(0, 1000))
 @settings(max_examples=15, deadline=None)
 def test_defocus_is_found_for_any_microscope(mean: float, voltage: float, cs: float, seed: int) -> None:
@@ -70,6 +71,7 @@ def test_known_astigmatism_is_kept() -> None:
     assert found.u == pytest.approx(15200, rel=0.01)
 
 
+@pytest.mark.slow
 def test_resolution_follows_where_rings_end() -> None:
     """The reference estimator's resolution said little at low defocus; ours must mean the same at any."""
     true = [Defocus(mean, mean, 0) for mean in (8000, 20000)]

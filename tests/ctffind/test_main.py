@@ -41,6 +41,7 @@ def micrograph(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
     return path, (made.defocus.u + made.defocus.v) / 2
 
 
+@pytest.mark.slow
 def test_output_is_what_relion_parses(micrograph: tuple[Path, float], tmp_path: Path) -> None:
     image, defocus = micrograph
     output = tmp_path / "mic_1.2.ctf"  # names with dots are common

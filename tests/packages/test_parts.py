@@ -92,6 +92,7 @@ def read(inputs: list[Input]) -> set[str]:
 names = st.lists(st.from_regex(r"M/[A-Za-z0-9_./-]{1,20}", fullmatch=True), min_size=1, max_size=40)
 
 
+@pytest.mark.slow
 @settings(deadline=None)
 @given(names, st.integers(1, 50))
 def test_the_parts_of_a_list_are_the_whole_with_everything_else_kept(names: list[str], parts: int) -> None:

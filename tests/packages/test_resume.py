@@ -196,6 +196,7 @@ def test_a_script_that_can_not_be_understood_begins_anew(tmp_path: Path) -> None
 ALL = sorted(name for number in range(4) for name in names(number, (*NEEDED, *MORE)))
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 @given(missing=st.sets(st.sampled_from(ALL), max_size=4))
 def test_it_is_always_the_newest_whole_iteration(tmp_path: Path, missing: set[str]) -> None:

@@ -40,6 +40,7 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
     return labels, rows
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(table=tables(), end=st.sampled_from(["\n", "\r\n"]))
 def test_round_trip(tmp_path: Path, table: tuple[list[str], list[list[str]]], end: str) -> None:
@@ -57,6 +58,7 @@ def test_round_trip(tmp_path: Path, table: tuple[list[str], list[list[str]]], en
     assert found.rows == {"x": len(rows), "y": 0}
 
 
+@pytest.mark.slow
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(data=st.binary(max_size=300))
 def test_garbage_never_gives_a_traceback(tmp_path: Path, data: bytes) -> None:

@@ -73,6 +73,7 @@ def every(folder: Path) -> list[Panel]:
     ]
 
 
+@pytest.mark.slow
 def test_every_kind_of_panel_is_drawn_and_told(tmp_path: Path) -> None:
     panels = every(tmp_path)
     assert {type(panel) for panel in panels} == set(sheet.DRAW)
@@ -92,6 +93,7 @@ def test_a_micrograph_without_picks_fills_both_halves(tmp_path: Path) -> None:
         assert (half < 0.99).mean() > 0.5  # nothing of it was there
 
 
+@pytest.mark.slow
 def test_a_sheet_has_its_pictures_under_one_another(tmp_path: Path) -> None:
     panels = [curves(), Drift("mic", (0.0, 1.0), (0.0, -1.0), 1.0)]
     heights = [png_size(sheet.picture(panel))[1] for panel in panels]
@@ -99,6 +101,7 @@ def test_a_sheet_has_its_pictures_under_one_another(tmp_path: Path) -> None:
     assert png_size(made.read_bytes()) == (WIDE * DOTS, sum(heights) + 2 * sheet.GAP)
 
 
+@pytest.mark.slow
 def test_more_images_make_a_higher_montage(tmp_path: Path) -> None:
     stack = write(tmp_path / "stack.mrcs", (24, 16, 16))
     low, high = (png_size(png(classes.draw(Montage("", "", stack, tuple(range(n)))))) for n in (8, 24))
@@ -106,6 +109,7 @@ def test_more_images_make_a_higher_montage(tmp_path: Path) -> None:
     assert low[1] < high[1]
 
 
+@pytest.mark.slow
 def test_truth_is_drawn_where_it_is_known() -> None:
     truth = np.array([[0, 0.5, 1.0], [0, -0.5, 0.5]])
     track = Drift("mic", (0.0, 1.0, 2.0), (0.0, -1.0, 0.5), 3.6)

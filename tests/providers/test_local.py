@@ -121,6 +121,7 @@ def test_a_killed_supervisor_is_finished_by_the_timer(yard: Yard) -> None:
     wait_for(lambda: dead(yard))
 
 
+@pytest.mark.slow
 def test_a_killed_timer_does_not_stop_the_power_off(yard: Yard) -> None:
     yard.provider.create(yard.order("setsid sleep 60 & sleep 60", power_off=2.5))
     wait_for(lambda: yard.running())
@@ -142,6 +143,7 @@ def test_a_machine_without_its_own_processes_is_alive_while_its_job_runs(yard: Y
     assert yard.processes() == {}
 
 
+@pytest.mark.slow
 def test_a_machine_powers_itself_off(yard: Yard) -> None:
     yard.provider.create(yard.order("trap '' TERM; setsid sleep 60 & sleep 60; sleep 60", power_off=2.5))
     wait_for(lambda: yard.running())
@@ -149,6 +151,7 @@ def test_a_machine_powers_itself_off(yard: Yard) -> None:
     assert not yard.has("exit.json")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ahead", WRONG)
 def test_a_machine_whose_clock_is_wrong_powers_itself_off_in_time(
     yard: Yard, monkeypatch: pytest.MonkeyPatch, ahead: float
@@ -185,6 +188,7 @@ def delete_and_die(folder: Path, machine_id: str, step: int) -> None:
     LocalProvider(folder).delete(machine_id)
 
 
+@pytest.mark.slow
 def test_a_delete_that_is_killed_anywhere_is_finished_by_the_next(yard: Yard) -> None:
     """Else the folder of a machine that nobody lists would lie there for ever, with all that it had fetched."""
     codes: list[int | None] = []

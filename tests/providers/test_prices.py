@@ -79,6 +79,7 @@ def test_who_does_not_answer_is_not_waited_for(aws: CannedAws) -> None:
     assert "did not answer within" in live.trouble
 
 
+@pytest.mark.slow
 def test_answers_are_used_again_for_a_while(aws: CannedAws) -> None:
     now = [1e9]
     prices.board(NEED, [REGION], clock=lambda: now[0])

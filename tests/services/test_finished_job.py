@@ -11,6 +11,7 @@ def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrong", [("--to", "aws"), ("--machine", "huge"), ("--parts", "2")])
 def test_wrong_words_leave_a_finished_job_as_it_was(home: Home, wrong: tuple[str, str]) -> None:
     folder = home.job(sleep=0.0)
@@ -23,6 +24,7 @@ def test_wrong_words_leave_a_finished_job_as_it_was(home: Home, wrong: tuple[str
     assert files(home.project / folder) == before
 
 
+@pytest.mark.slow
 def test_a_job_that_ends_well_after_the_stop_has_succeeded(home: Home) -> None:
     folder = home.job(script="trap '' TERM\necho begun\nsleep 1.5\ncp in.bin Script/job001/two.bin\n")
     home.submit(folder)
@@ -33,6 +35,7 @@ def test_a_job_that_ends_well_after_the_stop_has_succeeded(home: Home) -> None:
     assert (ended["state"], (home.project / folder / "two.bin").exists()) == ("SUCCEEDED", True)
 
 
+@pytest.mark.slow
 def test_what_a_killed_process_was_still_writing_is_taken_away(home: Home) -> None:
     folder = home.job(sleep=1.0)
     home.submit(folder)

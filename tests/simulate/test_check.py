@@ -65,6 +65,7 @@ def project(folder: Path, mirrored: bool) -> Path:
     return folder
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("mirrored", "hand"), [(False, "same"), (True, "mirrored")])
 def test_both_hands_are_told_apart(mirrored: bool, hand: str, tmp_path: Path) -> None:
     folder = project(tmp_path, mirrored)

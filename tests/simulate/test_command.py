@@ -29,6 +29,7 @@ SMALL = [
 ]
 
 
+@pytest.mark.slow
 def test_writes_a_set_and_a_line_per_movie(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["simulate", str(tmp_path / "set"), *SMALL]) == 0
     lines = capsys.readouterr().out.splitlines()
@@ -38,6 +39,7 @@ def test_writes_a_set_and_a_line_per_movie(tmp_path: Path, capsys: pytest.Captur
     assert (tmp_path / "set/Movies/mic_001.mrcs").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_its_processes_end_with_it(tmp_path: Path, number: int) -> None:
     program = Path(sys.executable).with_name("cryoburst")

@@ -32,6 +32,7 @@ def test_same_seed_same_bytes_on_any_number_of_cores(tiny: Path, tmp_path: Path)
     assert contents(tmp_path / "again") == contents(tiny)
 
 
+@pytest.mark.slow
 def test_another_seed_is_another_set(tiny: Path, tmp_path: Path) -> None:
     write(tmp_path / "other", replace(TINY, seed=2, micrographs=1), cores=1)
     one, other = contents(tiny), contents(tmp_path / "other")
@@ -40,6 +41,7 @@ def test_another_seed_is_another_set(tiny: Path, tmp_path: Path) -> None:
     assert one["truth/map.mrc"] == other["truth/map.mrc"]
 
 
+@pytest.mark.slow
 def test_a_micrograph_does_not_depend_on_how_many_there_are(tiny: Path, tmp_path: Path) -> None:
     write(tmp_path / "fewer", replace(TINY, micrographs=1), cores=1)
     name = "Movies/mic_001.mrcs"

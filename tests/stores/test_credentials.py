@@ -112,6 +112,7 @@ def test_how_long_a_federation_token_lives(user: None, seconds: float, asked: st
     server.close()
 
 
+@pytest.mark.slow
 def test_a_credential_that_would_end_before_its_machine_is_refused(user: None) -> None:
     server = Canned(lambda request: sts_error(400, "ValidationError", "DurationSeconds exceeds the MaxSessionDuration"))
     url = f"s3://bucket?endpoint={server.url}&sts={server.url}"

@@ -91,6 +91,7 @@ def test_no_server(user: None, endpoint: str, words: str) -> None:
         store.put("a", b"1")
 
 
+@pytest.mark.slow
 def test_a_silent_server(server: Canned, bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clients, "SILENT", 1)
     ended = threading.Event()

@@ -259,6 +259,7 @@ def killed_and_again(words: list[str], begun: Callable[[], bool]) -> str:
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
 
 
+@pytest.mark.slow
 def test_killed_both_ways_it_goes_on_with_what_is_missing(yard: Yard, tmp_path: Path) -> None:
     data = data_of(10 * REAL_PIECE)
     yard.write("f", data)

@@ -261,6 +261,7 @@ print(moved)
 """
 
 
+@pytest.mark.slow
 def test_real_processes_share_a_limit(tmp_path: Path) -> None:
     words = [sys.executable, "-c", OTHER, str(tmp_path / "bandwidth")]
     running = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(3)]

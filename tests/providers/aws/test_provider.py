@@ -32,6 +32,7 @@ def instances(aws: Clients, region: str = HERE) -> list[dict[str, Any]]:
     return [i for group in groups for i in group["Instances"] if i["State"]["Name"] != "terminated"]
 
 
+@pytest.mark.slow
 def test_a_machine_is_what_was_asked_for(provider: AwsProvider, aws: Clients, set_up: Notes) -> None:
     seen = provider.create(request())
     assert (seen.token, seen.run, seen.attempt, seen.alive) == ("0123456789abcdef-1", "0123456789abcdef", 1, True)
@@ -79,6 +80,7 @@ def test_a_zone_by_its_id(provider: AwsProvider, aws: Clients) -> None:
     assert made["Placement"]["AvailabilityZone"] == f"{HERE}b"
 
 
+@pytest.mark.slow
 def test_a_listing_is_of_all_regions_and_of_one_owner(provider: AwsProvider, aws: Clients, tmp_path: Path) -> None:
     mine = {provider.create(request("a-1")).id, provider.create(request("b-1", offer=ELSEWHERE)).id}
     provider.create(request("c-1", owner="you@there"))
@@ -89,6 +91,7 @@ def test_a_listing_is_of_all_regions_and_of_one_owner(provider: AwsProvider, aws
     assert provider.machines("nobody") == []
 
 
+@pytest.mark.slow
 def test_an_end_takes_the_disks_along_and_is_silent_the_second_time(provider: AwsProvider, aws: Clients) -> None:
     seen = provider.create(request())
     provider.delete(seen.id)
@@ -108,6 +111,7 @@ def test_what_is_not_ours_is_left_alone(provider: AwsProvider, aws: Clients) -> 
     assert len(instances(aws)) == 2
 
 
+@pytest.mark.slow
 def test_a_disk_that_its_machine_left_is_listed_and_ended(set_up: Notes, aws: Clients, tmp_path: Path) -> None:
     mine = tags.of(request())
     made = aws("ec2").create_volume(

@@ -120,6 +120,7 @@ def test_old_data_goes_only_when_it_is_asked_for(
     assert len(aws("s3").get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]) == 1
 
 
+@pytest.mark.slow
 def test_teardown_removes_exactly_that(account: str, aws: Clients, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (SETUP, ["aws", "setup", "--region", THERE]):
         assert say(capsys, *words, "--yes")[0] == 0
@@ -136,6 +137,7 @@ def test_teardown_removes_exactly_that(account: str, aws: Clients, capsys: pytes
     assert say(capsys, *SETUP, "--yes")[0] == 0  # and from the beginning
 
 
+@pytest.mark.slow
 def test_a_bucket_with_data_stays_until_that_is_given_up(
     account: str, aws: Clients, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -149,6 +151,7 @@ def test_a_bucket_with_data_stays_until_that_is_given_up(
     assert nothing(aws)
 
 
+@pytest.mark.slow
 def test_no_teardown_while_machines_are_there(account: str, aws: Clients, capsys: pytest.CaptureFixture[str]) -> None:
     assert say(capsys, *SETUP, "--yes")[0] == 0
     AwsProvider(load().machines).create(request(owner=load().owner, offer=OFFER))
@@ -159,6 +162,7 @@ def test_no_teardown_while_machines_are_there(account: str, aws: Clients, capsys
     assert say(capsys, "aws", "teardown", "--yes")[0] == 0
 
 
+@pytest.mark.slow
 def test_what_was_made_before_a_crash_is_known(
     account: str, aws: Clients, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,6 +263,7 @@ def test_a_bucket_of_another_account(
     assert (code, "belongs to somebody else" in err) == (2, True)
 
 
+@pytest.mark.slow
 def test_another_account(account: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert say(capsys, *SETUP, "--yes")[0] == 0
     found = notes.read(folder())
@@ -272,6 +277,7 @@ def test_another_account(account: str, capsys: pytest.CaptureFixture[str]) -> No
 # ------------------------------------------------------------------------------------------------------------ reap
 
 
+@pytest.mark.slow
 def test_reap(account: str, aws: Clients, capsys: pytest.CaptureFixture[str]) -> None:
     for words in (SETUP, ["aws", "setup", "--region", THERE]):
         assert say(capsys, *words, "--yes")[0] == 0
