@@ -12,13 +12,13 @@ Nothing is written into a folder that already holds something.
 
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
-from threading import Thread
 
 import numpy as np
 from numpy.typing import NDArray
@@ -145,7 +145,7 @@ def _prepare(settings: Settings) -> None:
     parent = parent_process()
     if parent is not None:  # one of several: Ctrl-C is the parent's to hear, and nobody outlives it
         signal.signal(signal.SIGINT, signal.SIG_IGN)
-        Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+        threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
     projector = Projector(load(), settings.pixel_size)
     _shared = _Shared(settings, projector, sensitivity(settings.size, _generator(settings.seed, 0)))
 
@@ -185,14 +185,19 @@ def _movies(settings: Settings, paths: Sequence[Path], cores: int, say: Callable
         return done
     # Fresh processes: a forked copy of a program with threads may hang.
     context = get_context("spawn")
-    with ProcessPoolExecutor(min(cores, len(paths)), context, _prepare, (settings,)) as pool:
-        try:
-            for truth in pool.map(_one, numbers, paths, timeout=LONGEST * len(paths)):
-                report(truth)
-        except BaseException:
-            for child in active_children():  # else the pool waits for what nobody wants any more
-                child.terminate()
-            raise
+    aloud = threading.excepthook
+    try:
+        with ProcessPoolExecutor(min(cores, len(paths)), context, _prepare, (settings,)) as pool:
+            try:
+                for truth in pool.map(_one, numbers, paths, timeout=LONGEST * len(paths)):
+                    report(truth)
+            except BaseException:
+                threading.excepthook = lambda _: None  # the pool's own thread may trip over its dead processes
+                for child in active_children():  # else the pool waits for what nobody wants any more
+                    child.terminate()
+                raise
+    finally:
+        threading.excepthook = aloud
     return done
 
 
