@@ -60,6 +60,18 @@ def test_which_rules_end_our_uploads(store: ObjectStore, raw: Any, changes: dict
     assert levels(store)["unfinished uploads"] == level
 
 
+@pytest.mark.parametrize(
+    ("prefix", "told"), [("", True), ("OURS", True), ("OURSproject/", True), ("elsewhere/", False), (None, False)]
+)
+def test_a_rule_that_ends_what_is_old_is_told(store: ObjectStore, raw: Any, prefix: str | None, told: bool) -> None:
+    address = parse(store.url)
+    rule = {"ID": "old", "Status": "Disabled" if prefix is None else "Enabled", "Expiration": {"Days": 365}}
+    rule["Filter"] = {"Prefix": (prefix or "").replace("OURS", address.prefix)}
+    raw.put_bucket_lifecycle_configuration(Bucket=address.bucket, LifecycleConfiguration={"Rules": [rule]})
+    said = [each.sentence for each in Bucket(store.url).examine() if each.subject == "old objects"]
+    assert ["older than 365 days" in each for each in said] == [True] * told
+
+
 def test_versions_and_an_open_door_are_found(store: ObjectStore, raw: Any) -> None:
     bucket = parse(store.url).bucket
     assert levels(store) == {"unfinished uploads": "warning", "versions": "ok", "public access": "ok"}

@@ -15,7 +15,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         "--expire-days",
         type=int,
         metavar="DAYS",
-        help="let everything in the store go that is so old; 0, as at first: never",
+        help="let everything in the store go that is so old (365); 0: never",
     )
     parser.add_argument("--yes", action="store_true", help="make it without a question")
     parser.add_argument("--json", action="store_true", help="print what there is, and what was made, as JSON")
@@ -71,5 +71,5 @@ def run(options: argparse.Namespace) -> int:
 
 WARNING = (
     "Everything in the store that is older than {days} days will go, also outputs that were left there and projects\n"
-    "that were pushed: what is nowhere else is then lost."
+    "that were pushed: what is nowhere else is then lost. Who keeps such things there says --expire-days 0."
 )

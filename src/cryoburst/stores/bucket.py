@@ -66,7 +66,7 @@ class Bucket:
 
     def examine(self) -> list[Finding]:
         """The bucket's own settings that matter here; one that can't be read is a warning."""
-        return [self._uploads_end(), self._versions(), self._public()]
+        return [self._uploads_end(), *self._old_goes(), self._versions(), self._public()]
 
     def mend(self) -> Finding:
         """Make the rule that ends unfinished uploads below the store's prefix after ``DAYS``; all other rules stay.
@@ -137,6 +137,20 @@ class Bucket:
         sentence = "the bucket has no rule that ends them: cryoburst store check --mend makes it"
         return Finding("warning", "unfinished uploads", sentence)
 
+    def _old_goes(self) -> list[Finding]:
+        """A warning when a rule of the bucket ends what is old, whether it is needed or not."""
+        try:
+            rules = _rules(self._lifecycle())
+        except StoreError:  # ``_uploads_end`` tells
+            return []
+        days = [
+            int(str(found)) for rule in rules if (found := _part(rule, "Expiration").get("Days")) and self._is_in(rule)
+        ]
+        if not days:
+            return []
+        sentence = f"a rule of the bucket ends what is older than {min(days)} days: fetch what was left there before"
+        return [Finding("warning", "old objects", sentence)]
+
     def _versions(self) -> Finding:
         try:
             answer = self._ask(lambda: self._client.get_bucket_versioning(Bucket=self._address.bucket))
@@ -193,6 +207,12 @@ class Bucket:
         chosen = dict(_part(_newer(rule), "Filter"))
         prefix = str(chosen.pop("Prefix", "") or "")
         return not chosen and self._address.prefix.startswith(prefix)  # with tags or sizes it is for some only
+
+    def _is_in(self, rule: Rule) -> bool:
+        """Whether a rule is in force for anything of the store."""
+        prefix = str(_part(_newer(rule), "Filter").get("Prefix", "") or "")
+        mine = self._address.prefix
+        return rule.get("Status") == "Enabled" and (mine.startswith(prefix) or prefix.startswith(mine))
 
     @property
     def _rule_name(self) -> str:

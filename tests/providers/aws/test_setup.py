@@ -65,8 +65,9 @@ def test_what_it_makes(account: str, aws: Clients, capsys: pytest.CaptureFixture
     assert set(s3.get_public_access_block(Bucket=BUCKET)["PublicAccessBlockConfiguration"].values()) == {True}
     rules = s3.get_bucket_encryption(Bucket=BUCKET)["ServerSideEncryptionConfiguration"]["Rules"]
     assert rules[0]["ApplyServerSideEncryptionByDefault"]["SSEAlgorithm"] == "AES256"
-    (rule,) = s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
-    assert rule["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+    uploads, old = s3.get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
+    assert uploads["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 7}
+    assert (old["Expiration"], old["Filter"]) == ({"Days": 365}, {"Prefix": "cryoburst/"})
     assert s3.get_bucket_location(Bucket=BUCKET)["LocationConstraint"] == HERE
     (group,) = [g for g in aws("ec2").describe_security_groups()["SecurityGroups"] if g["GroupName"] == "cryoburst"]
     assert group["IpPermissions"] == []
@@ -109,15 +110,16 @@ def test_one_region_more(account: str, aws: Clients, capsys: pytest.CaptureFixtu
     assert len(aws("s3").list_buckets()["Buckets"]) == 1
 
 
-def test_old_data_goes_only_when_it_is_asked_for(
-    account: str, aws: Clients, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_when_old_data_goes_is_the_users_to_say(account: str, aws: Clients, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "older than 365 days will go, also outputs that were left there" in say(capsys, *SETUP, "--yes")[1]
     _, out, _ = say(capsys, *SETUP, "--expire-days", "90", "--yes")
     assert "older than 90 days will go, also outputs that were left there" in out
     rules = aws("s3").get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
     assert [rule.get("Expiration", {}).get("Days") for rule in rules] == [None, 90]
     assert say(capsys, *SETUP, "--expire-days", "0", "--yes")[0] == 0
-    assert len(aws("s3").get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]) == 1
+    for _ in range(2):  # it stays as it was said
+        assert len(aws("s3").get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]) == 1
+        assert say(capsys, *SETUP, "--yes")[0] == 0
 
 
 @pytest.mark.slow

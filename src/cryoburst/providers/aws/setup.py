@@ -20,6 +20,7 @@ from cryoburst.providers.aws.provider import costs
 from cryoburst.providers.aws.things import Bucket, Role, Thing, Wall
 
 PREFIX = "cryoburst/"  # of the store in the bucket
+YEAR = 365  # days after which what is in the bucket goes, unless the user says otherwise
 GROUP = "cryoburst"
 _BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]")  # without dots, which certificates do not like
 
@@ -78,7 +79,9 @@ def plan(folder: Path, wish: Wish, calls: Callable[[str], Calls] = Calls) -> Pla
     found = images.find(to, region, image)
     home = before.bucket_region or region
     role = before.role or (bucket if bucket.startswith("cryoburst") else f"cryoburst-{bucket}")[:64]
-    expire = before.expire if wish.expire is None else wish.expire
+    expire = wish.expire
+    if expire is None:
+        expire = before.expire if before.account else YEAR
     networks = dict(_networks(to, before, region))
     things: list[Thing] = [
         Bucket(to, bucket, home, account, PREFIX, wish.owner, expire),
