@@ -33,7 +33,7 @@ TURN = 1.0  # s that a turn may take: then those that somebody waits for are loo
 class Fetch:
     """The fetching of all inputs of a job. Must be made by the main thread.
 
-    ``ready`` is set when the command may begin, ``done`` when all inputs are there; both at the first failure.
+    ``ready`` is set when the command may begin, and at a failure.
     """
 
     def __init__(self, attempt: Attempt, patience: Patience) -> None:
@@ -46,7 +46,7 @@ class Fetch:
         self._failure: Exception | None = None
         self.total = sum(each.size for each in self._inputs if each.key)
         self.bytes = 0
-        self.ready, self.done = threading.Event(), threading.Event()
+        self.ready = threading.Event()
         self.staged: dict[str, Identity] = {}
         self.promised = self._promises(attempt)
 
@@ -111,7 +111,6 @@ class Fetch:
         except Exception as error:  # noqa: BLE001 - whatever it is, the main thread raises it or ends for it
             self._failure = error
         self.ready.set()
-        self.done.set()
 
     def _promise(self, targets: Mapping[str, str]) -> dict[str, Wanted]:
         """The inputs that come while the command runs, by path, in the order of their names."""
