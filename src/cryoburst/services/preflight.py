@@ -148,14 +148,14 @@ def _place(world: World, job: Job, run: Run, examined: Examined) -> tuple[Run, O
     except perform.NoOffer as error:
         why = error.advice
     else:
-        return sure, offer, list(_sizes(most, offer))
+        return sure, offer, list(_sizes(least, most, offer))
     unsure = _needing(run, least)
     try:
         offer = perform.choose(world, job, unsure)
     except perform.NoOffer as error:
         return unsure, None, [Finding("error", "machine", _said(error))]
     said = list(_doubts(least, most, offer)) or [Finding("warning", "machine", f"it may not fit: {why}")]
-    return unsure, offer, [*said, *_sizes(most, offer)]
+    return unsure, offer, [*said, *_sizes(least, most, offer)]
 
 
 def _said(error: perform.NoOffer) -> str:
@@ -182,9 +182,10 @@ def _rows(demand: Demand, offer: Offer) -> tuple[tuple[str, int, int], ...]:
     )
 
 
-def _sizes(most: Demand, offer: Offer) -> Iterable[Finding]:
-    """What the job is predicted to take, beside what the machine has."""
-    for what, taken, there in _rows(most, offer):
+def _sizes(least: Demand, most: Demand, offer: Offer) -> Iterable[Finding]:
+    """What the job is predicted to take, beside what the machine has: the most, and the least where that is far less."""
+    for (what, taken, there), (_, begun, _) in zip(_rows(most, offer), _rows(least, offer), strict=True):
         if taken:
             has = f"the machine has {gigabytes(there)}" if there else "what the machine has is not known"
-            yield Finding("info", what, f"at most about {gigabytes(taken)}; {has}")
+            less = f", at least about {gigabytes(begun)}" if 0 < begun < taken / 2 else ""
+            yield Finding("info", what, f"at most about {gigabytes(taken)}{less}; {has}")
