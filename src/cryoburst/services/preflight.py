@@ -183,7 +183,7 @@ def _rows(demand: Demand, offer: Offer) -> tuple[tuple[str, int, int], ...]:
 
 
 def _sizes(least: Demand, most: Demand, offer: Offer) -> Iterable[Finding]:
-    """What the job is predicted to take, beside what the machine has: the most, and the least where that is far less."""
+    """What the job is predicted to take, beside what the machine has: the most, and the least where it is far less."""
     for (what, taken, there), (_, begun, _) in zip(_rows(most, offer), _rows(least, offer), strict=True):
         if taken:
             has = f"the machine has {gigabytes(there)}" if there else "what the machine has is not known"

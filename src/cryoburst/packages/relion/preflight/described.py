@@ -160,7 +160,7 @@ def _directions(facts: Facts, order: int) -> int:
 
 
 def _finest(facts: Facts, box: int, resolution: float) -> int:
-    """The order whose steps are, with oversampling, as fine as a resolution (Å) asks for at the edge of the particle."""
+    """The order whose steps are, with oversampling, as fine as a resolution (Å) asks for at the particle's edge."""
     given = facts.kept("particle_diameter", "rlnParticleDiameter", -1)
     diameter = given if given > 0 else box * _pixel(facts)
     if resolution <= 0 or diameter <= 0:

@@ -1,6 +1,6 @@
 """How much memory RELION takes for a few maps: PostProcess, LocalRes, MaskCreate, Subtract, and the analysis of a
-MultiBody. Pure arithmetic, as ``memory``: with N the box, a map of reals takes 8 N³ bytes, and so does its transform, of
-which one half is stored.
+MultiBody. Pure arithmetic, as ``memory``: with N the box, a map of reals takes 8 N³ bytes, and so does its transform,
+of which one half is stored.
 """
 
 from dataclasses import dataclass

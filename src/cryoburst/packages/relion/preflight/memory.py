@@ -81,8 +81,8 @@ def _worker(job: Refinement, *, reconstructs: bool = True, first: bool = False) 
     setup = kept + setting_up(job)  # E step: beside all maps
     # E step (ml_optimiser.cpp, expectationOneParticle): all projections, and what each thread holds for a particle.
     expectation = kept + _projectors(job) * forward + job.threads * _thread(job)
-    # Before the M step only so many projections are freed as there are classes (MlOptimiserMpi::expectation): one for all
-    # bodies and what is left of them.
+    # Before the M step only so many projections are freed as there are classes (MlOptimiserMpi::expectation): one for
+    # all bodies and what is left of them.
     staying = (job.masks - 1) * forward if job.masks else 0
     kept += staying
     # M step (BackProjector::reconstruct): Fconv and Fweight, with gridding also Fnewweight and Mconv; then Fconv is
