@@ -55,7 +55,7 @@ OF_MICROGRAPHS = OPTICS.partition("_rlnImagePixelSize")[0]
 
 @dataclass(frozen=True)
 class Ran:
-    """What was said before, and what was: bytes of memory at the peak, and of files in the job folder at its fullest."""
+    """What was said before, and what was: bytes of memory at the peak, and of files in the fullest job folder."""
 
     said: Examined
     memory: int

@@ -68,7 +68,8 @@ def refined(facts: Facts, count: int) -> float:
     transient = (job.processes - 1) * every if job.through_files and (job.processes - 1) // halves > 1 else 0
     if automatic(facts):
         # At the end the sums of both halves, as floats, and those of one as they are
-        # (writeTemporaryDataAndWeightArrays, combineWeightedSumsTwoRandomHalvesViaFile); what stays are both unfiltered maps, and all particles together.
+        # (writeTemporaryDataAndWeightArrays, combineWeightedSumsTwoRandomHalvesViaFile); what stays are both
+        # unfiltered maps, and all particles together.
         transient = max(transient, every * (1 + job.through_files))
         once += 3 * job.classes * map_ + listed + described
     if facts.line.get("scratch_dir") and not job.preread:
