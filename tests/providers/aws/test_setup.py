@@ -121,9 +121,11 @@ def test_when_old_data_goes_is_the_users_to_say(account: str, aws: Clients, caps
     rules = aws("s3").get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]
     assert [rule.get("Expiration", {}).get("Days") for rule in rules] == [None, 90]
     assert say(capsys, *SETUP, "--expire-days", "0", "--yes")[0] == 0
-    for _ in range(2):  # it stays as it was said
-        assert len(aws("s3").get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]) == 1
+    for lost in (False, True):  # it stays as it was said
+        if lost:
+            notes.forget(folder())
         assert say(capsys, *SETUP, "--yes")[0] == 0
+        assert len(aws("s3").get_bucket_lifecycle_configuration(Bucket=BUCKET)["Rules"]) == 1
 
 
 @pytest.mark.slow

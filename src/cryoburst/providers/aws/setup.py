@@ -80,12 +80,14 @@ def plan(folder: Path, wish: Wish, calls: Callable[[str], Calls] = Calls) -> Pla
     found = images.find(to, region, image)
     home = before.bucket_region or region
     role = before.role or (bucket if bucket.startswith("cryoburst") else f"cryoburst-{bucket}")[:64]
+    store = Bucket(to, bucket, home, account, PREFIX, wish.owner, before.expire)
     expire = wish.expire
-    if expire is None:
-        expire = before.expire if before.account else YEAR
+    if expire is None:  # where the notes were lost, the bucket tells what was said before
+        said_before = before.expire if before.account else store.expires()
+        expire = YEAR if said_before is None else said_before
     networks = dict(_networks(to, before, region))
     things: list[Thing] = [
-        Bucket(to, bucket, home, account, PREFIX, wish.owner, expire),
+        replace(store, expire=expire),
         Role(to, role, bucket, PREFIX, partition, wish.owner),
         *(Wall(to, each, GROUP, vpc, wish.owner) for each, vpc in networks.items()),
     ]

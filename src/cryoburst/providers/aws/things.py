@@ -13,6 +13,7 @@ from cryoburst.model.errors import BadCredentials, BadInput, ProviderUnavailable
 from cryoburst.providers.aws import tags
 from cryoburst.providers.aws.calls import Calls, Missing
 
+OLD = "cryoburst ends old runs"  # the name of the rule
 UPLOADS = 7  # days after which an unfinished upload ends
 TRUST = {
     "Version": "2012-10-17",
@@ -100,6 +101,17 @@ class Bucket:
             return ""
         return tags.read(found["TagSet"]).get(tags.SETUP, "")
 
+    def expires(self) -> int | None:
+        """The days that an earlier setup gave it, 0 for never; None when none of ours is there."""
+        if not self.whose():
+            return None
+        mine = {"Bucket": self.name, "ExpectedBucketOwner": self.account}
+        try:
+            rules = self.calls.ask("s3", self.region, "get_bucket_lifecycle_configuration", **mine)["Rules"]
+        except Missing:
+            return 0
+        return next((int(rule["Expiration"]["Days"]) for rule in rules if rule.get("ID") == OLD), 0)
+
     def make(self) -> str:
         ask, bucket = self.calls.ask, {"Bucket": self.name}
         where = {} if self.region == "us-east-1" else {"LocationConstraint": self.region}
@@ -156,7 +168,7 @@ class Bucket:
         rules = [{"ID": "cryoburst ends unfinished uploads", "Status": "Enabled", "Filter": {"Prefix": ""}, **ends}]
         if self.expire:
             old = {"Filter": {"Prefix": self.prefix}, "Expiration": {"Days": self.expire}}
-            rules.append({"ID": "cryoburst ends old runs", "Status": "Enabled", **old})
+            rules.append({"ID": OLD, "Status": "Enabled", **old})
         return rules
 
     def _taken(self) -> BadInput:
