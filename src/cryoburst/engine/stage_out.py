@@ -72,13 +72,15 @@ def sync(world: World, run: Run, spec: Spec, heartbeat: Heartbeat, wanted: Wish 
         size += sum(now - before.get(path, 0) for path, now in brought.items())
         files += sum(path not in before for path in brought)
         done = number
-    changes: dict[str, object] = {"batches_home": done, "observed": world.clock()}
+    now = world.clock()
+    changes: dict[str, object] = {"batches_home": done, "observed": now}
     if done != run.batches_home:
         changes |= {"bytes_out": max(0, size), "files_out": files}
     if heartbeat.command_started is not None and not _counts_from_its_parts(run):
-        began = by_our_clock(run, heartbeat.command_started, heartbeat.time, world.clock())
-        changes["command_started"] = began
-    return changes | _progress(world, run)
+        changes["command_started"] = by_our_clock(run, heartbeat.command_started, heartbeat.time, now)
+    if int(now) != int(run.observed or 0.0):  # once a second is often enough for what reads the job anew
+        changes |= _progress(world, run)
+    return changes
 
 
 def _sizes_home(run: Run, outputs: list[Output], since: float | None) -> dict[str, int]:

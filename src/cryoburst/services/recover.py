@@ -255,8 +255,10 @@ def _machines(world: World, problems: list[str], complete: bool) -> int:
                 problems.append(str(error))
             continue
         for seen in listed:
-            known = complete or world.ledger.run_by_uid(seen.run) is not None
-            if known and world.ledger.machine(seen.token) is None:
+            row = world.ledger.machine(seen.token)
+            if row is not None and row.state is MachineState.GONE:  # by the record of its run, written before its end
+                world.ledger.change_machine(row, {"state": MachineState.DELETING, "provider_id": seen.id})
+            elif row is None and (complete or world.ledger.run_by_uid(seen.run) is not None):
                 world.ledger.add_machine(machine_row(name, seen))
                 new += 1
     return new
