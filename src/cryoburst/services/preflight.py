@@ -194,4 +194,6 @@ def _sizes(most: Demand, offer: Offer) -> Iterable[Finding]:
     for what, taken, there in _rows(most, offer):
         if taken:
             has = f"the machine has {gigabytes(there)}" if there else "what the machine has is not known"
+            if what == "disk" and offer.rented_disk_bytes:
+                has = f"a disk of {gigabytes(offer.rented_disk_bytes)} is rented with the machine"
             yield Finding("info", what, f"at most about {gigabytes(taken)}; {has}")
