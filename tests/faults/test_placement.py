@@ -1,5 +1,7 @@
 """Refusals, interruptions and budgets, through the real tick with a provider that answers as it is told."""
 
+import threading
+from contextlib import suppress
 from dataclasses import replace
 
 import pytest
@@ -7,7 +9,9 @@ import pytest
 from cryoburst.model.documents import Heartbeat
 from cryoburst.model.errors import NoCapacity, ProviderUnavailable, QuotaExceeded
 from cryoburst.model.job import Wishes
+from cryoburst.model.run import Run
 from cryoburst.model.states import RunState
+from cryoburst.services import budgets
 
 from .stage import JOB, OFFER, Stage
 
@@ -127,6 +131,32 @@ def test_a_budget_that_is_used_up_rents_nothing_more(stage: Stage) -> None:
     assert (run.state, run.reason) == (RunState.FAILED, "budget")
     assert "USD are left" in run.detail
     assert len(stage.provider.asked) == 1
+
+
+def test_what_is_left_is_promised_to_one_machine_though_many_are_ordered_at_once(shared: Stage) -> None:
+    stage = shared
+    stage.provider.offered = [replace(HERE[0], usd_per_hour=4.0)]
+    settings = replace(stage.settings, budget_project=8.0)
+    both = threading.Barrier(2)  # two that have read what is left before either has said what it takes
+
+    def left(run: Run) -> float | None:
+        found = budgets.for_engine(stage.world, settings)(run)
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.2)
+        return found
+
+    stage.reconciler.close()
+    stage.reconciler = stage.new_reconciler(replace(stage.world, budget=left))
+    for number in (1, 2, 3):
+        folder = stage.project / f"Script/job00{number}"
+        folder.mkdir(exist_ok=True)
+        (folder / "job.sh").write_text(f"# input in.txt\ncp in.txt Script/job00{number}/out.txt\n")
+        stage.submit(f"Script/job00{number}/")
+    stage.tick()
+    (machine,) = stage.world.ledger.machines()
+    assert machine.power_off_at == pytest.approx(stage.now + 2 * 3600)
+    runs = stage.world.ledger.runs()
+    assert sorted((str(run.state), run.reason) for run in runs) == [("FAILED", "budget")] * 2 + [("STARTING", "")]
 
 
 def test_a_price_that_nobody_knows_meets_no_budget(stage: Stage) -> None:

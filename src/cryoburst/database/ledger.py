@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import cache
 from typing import Any
@@ -178,6 +179,14 @@ class Ledger:
         self.connection.change("UPDATE runs SET holder = '', held_until = 0 WHERE holder = ?", [holder])
 
     # ------------------------------------------------------------------------------------------------ machines
+
+    @contextmanager
+    def promising(self) -> Iterator[None]:
+        """While this lasts nobody else changes the machines: what was read of budgets holds until the order that counts
+        on it is written. Of no run or machine anything is written when it raises. No network call belongs inside."""
+        with self.connection.transaction():
+            self.connection.lock_table("machines")
+            yield
 
     def add_machine(self, machine: Machine) -> None:
         """Write the intent to rent a machine. Silent when its token is there already."""

@@ -153,33 +153,38 @@ def _wait_for_answer(world: World, run: Run, asked: Machine | None, offer: Offer
 
 def _order(world: World, run: Run, offer: Offer, token: str) -> None:
     """Order one machine, intent first."""
-    spec = _fresh_spec(world, run, token, offer)
-    power_off_at = spec.deadline + spec.grace
-    intent = Machine(
-        token=token,
-        run=run.uid,
-        attempt=run.attempt,
-        provider=run.provider,
-        offer=offer.name,
-        usd_per_hour=offer.usd_per_hour,
-        state=MachineState.REQUESTED,
-        requested=world.clock(),
-        power_off_at=power_off_at,
-        region=offer.region,
-        place=offer.place,
-        spot=offer.spot,
-        disk_bytes=offer.rented_disk_bytes,
-        disk_usd_gb_month=offer.disk_usd_gb_month,
-    )
-    world.ledger.add_machine(intent)
-    row = world.ledger.machine(token)
-    if row is None or row.state is not MachineState.REQUESTED:
-        return
-    # Its age counts from this call.
-    again = {name: getattr(intent, name) for name in (*BILLED, *ORDERED)}
-    row = world.ledger.change_machine(row, again)
+    spec = read_spec(world, run)
+    with world.ledger.promising():  # what is left of a budget is promised to one machine at a time
+        row = world.ledger.machine(token)
+        if row is not None and row.state is not MachineState.REQUESTED:
+            return
+        wanted = _timed(world, run, offer, spec)
+        power_off_at = wanted.deadline + wanted.grace
+        intent = Machine(
+            token=token,
+            run=run.uid,
+            attempt=run.attempt,
+            provider=run.provider,
+            offer=offer.name,
+            usd_per_hour=offer.usd_per_hour,
+            state=MachineState.REQUESTED,
+            requested=world.clock(),
+            power_off_at=power_off_at,
+            region=offer.region,
+            place=offer.place,
+            spot=offer.spot,
+            disk_bytes=offer.rented_disk_bytes,
+            disk_usd_gb_month=offer.disk_usd_gb_month,
+        )
+        world.ledger.add_machine(intent)
+        # Of a row that is there, the age counts from this call.
+        again = {name: getattr(intent, name) for name in (*BILLED, *ORDERED)}
+        row = world.ledger.change_machine(intent, again)
     if row is None:
         return
+    if wanted != spec:
+        world.store(run).put(run.prefix + "spec.json", documents.dump(wanted))
+        spec = wanted
     _, checksum = world.archive(run.store)
     provider = world.provider(run.provider)
     lent = provider.lends(run.store)
@@ -220,22 +225,16 @@ def _credential(world: World, run: Run, spec: Spec, seconds: float) -> dict[str,
         return {}
 
 
-def _fresh_spec(world: World, run: Run, token: str, offer: Offer) -> Spec:
+def _timed(world: World, run: Run, offer: Offer, spec: Spec) -> Spec:
     """The spec of this attempt; its walltime begins anew when it waited for its machine, and ends with the budget."""
-    spec, deadline = read_spec(world, run), world.clock() + world.terms.walltime
-    row = world.ledger.machine(token)
-    if row is not None and row.state is not MachineState.REQUESTED:
-        return spec
-    grace = world.terms.grace
+    deadline, grace = world.clock() + world.terms.walltime, world.terms.grace
     seconds = budget.seconds(world, run, offer)
     if seconds < deadline + grace - world.clock():
         grace = min(grace, seconds * budget.FOR_OUTPUTS)
         deadline = world.clock() + seconds - grace
-    if abs(deadline - spec.deadline) < STALE_SPEC and spec.grace == grace:
+    if 0 <= deadline - spec.deadline < STALE_SPEC and spec.grace == grace:
         return spec
-    spec = replace(spec, deadline=deadline, grace=grace)
-    world.store(run).put(run.prefix + "spec.json", documents.dump(spec))
-    return spec
+    return replace(spec, deadline=deadline, grace=grace)
 
 
 def machine_token(run: Run) -> str:
