@@ -95,6 +95,11 @@ def hourly(offer: Offer) -> float | None:
     return None if disk is None or offer.usd_per_hour is None else offer.usd_per_hour + disk
 
 
+def share(usd: float, parts: int) -> float:
+    """What of a run's budget each of its parts and the join may cost: the same; all of it for a run in one piece."""
+    return usd / (parts + 1) if parts > 1 else usd
+
+
 def allowed_seconds(budget_left: float, usd_per_hour: float | None) -> float:
     """For how many whole seconds what is left of a budget pays; infinite for what costs nothing.
 

@@ -27,9 +27,7 @@ def promised(machines: Iterable[Machine], now: float) -> float:
 
 def share(run: Run) -> float | None:
     """What this run, or part, or join, may cost: each part and the join have the same; None: no end."""
-    if run.budget_usd is None:
-        return None
-    return run.budget_usd / (run.parts + 1) if run.parts > 1 else run.budget_usd
+    return None if run.budget_usd is None else bill.share(run.budget_usd, run.parts)
 
 
 def seconds(world: World, run: Run, offer: Offer) -> float:

@@ -52,7 +52,7 @@ def candidates(world: World, job: Job, run: Run, need: Need) -> list[Offer]:
         why = _why_none(provider.offers(Need(resources=Resources())), job, need)
         raise NoOffer(f"no machine of {run.provider} can run this job", where=run.job, advice=why)
     if job.is_join:  # that is small: any machine will do
-        run = replace(run, machine="", within_hours=None)
+        run = replace(run, machine="", within_hours=None, budget_usd=None)
     return ranked(offers, run, lambda offer: world.hours(run, offer))
 
 
