@@ -13,6 +13,7 @@ from cryoburst.model.run import Run
 from cryoburst.model.states import RunState
 from cryoburst.services import budgets
 
+from .split import Split
 from .stage import JOB, OFFER, Stage
 
 HERE = [replace(OFFER, region="eu", place=f"eu-{zone}", usd_per_hour=1.0) for zone in "abc"]
@@ -157,6 +158,19 @@ def test_what_is_left_is_promised_to_one_machine_though_many_are_ordered_at_once
     assert machine.power_off_at == pytest.approx(stage.now + 2 * 3600)
     runs = stage.world.ledger.runs()
     assert sorted((str(run.state), run.reason) for run in runs) == [("FAILED", "budget")] * 2 + [("STARTING", "")]
+
+
+def test_what_every_run_may_cost_is_shared_by_its_parts_and_the_join(split: Split) -> None:
+    stage = split.stage
+    stage.provider.offered = [replace(HERE[0], usd_per_hour=4.0)]
+    settings = replace(stage.settings, budget_run=16.0)
+    stage.world = replace(stage.world, budget_run=16.0, budget=budgets.for_engine(stage.world, settings))
+    stage.reconciler.close()
+    stage.reconciler = stage.new_reconciler(stage.world)
+    split.submit()
+    split.all_run()  # no part waits for what another has taken
+    machines = stage.world.ledger.machines()
+    assert [machine.power_off_at for machine in machines] == [pytest.approx(stage.now + 3600)] * 3
 
 
 def test_a_price_that_nobody_knows_meets_no_budget(stage: Stage) -> None:
