@@ -181,6 +181,25 @@ def test_a_price_that_nobody_knows_meets_no_budget(stage: Stage) -> None:
     assert not stage.provider.asked
 
 
+def test_a_machine_that_is_found_again_has_its_price_and_its_end(stage: Stage) -> None:
+    disk = replace(HERE[0], rented_disk_bytes=100 << 30, disk_usd_gb_month=0.1)
+    dear = replace(HERE[1], usd_per_hour=3.0)
+    stage.provider.offered = [disk, dear, SPOT, replace(THERE, usd_per_hour=9.0)]
+    run = stage.to(RunState.RUNNING)
+    before = stage.world.ledger.machines_of(run.uid)[0]
+    (seen,) = stage.provider.known.values()
+    named = replace(seen, offer=disk.name, region=disk.region, place=disk.place)
+    for place, usd in ((disk.place, 1.0), ("another name of a zone", 3.0)):
+        stage.provider.known = {seen.token: replace(named, place=place)}
+        for table in ("machines", "runs", "recovered"):
+            stage.world.ledger.connection.change(f"DELETE FROM {table}")
+        stage.recover()
+        (found,) = stage.world.ledger.machines_of(run.uid)
+        assert (found.offer, found.usd_per_hour, found.power_off_at) == (disk.name, usd, before.power_off_at)
+        if usd == 1.0:
+            assert (found.disk_bytes, found.disk_usd_gb_month) == (100 << 30, 0.1)
+
+
 def test_the_console_of_a_machine_whose_agent_never_starts_is_kept(stage: Stage) -> None:
     stage.provider.printed = "cloud-init: booting\ncurl: could not resolve host\n"
     run = stage.to(RunState.STARTING)

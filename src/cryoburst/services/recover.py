@@ -257,6 +257,6 @@ def _machines(world: World, problems: list[str], complete: bool) -> int:
         for seen in listed:
             known = complete or world.ledger.run_by_uid(seen.run) is not None
             if known and world.ledger.machine(seen.token) is None:
-                world.ledger.add_machine(machine_row(name, seen))
+                world.ledger.add_machine(machine_row(world, name, seen))
                 new += 1
     return new
