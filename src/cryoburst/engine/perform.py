@@ -109,7 +109,8 @@ def create(world: World, run: Run) -> None:
     row stays REQUESTED and the same call is made again.
     """
     token, job = machine_token(run), world.job(run)
-    every = candidates(world, job, run, need_of(job, run))
+    need = need_of(job, run)
+    every = candidates(world, job, run, need)
     offers = in_reach(every)
     while True:
         row = world.ledger.machine(token)
@@ -119,7 +120,7 @@ def create(world: World, run: Run) -> None:
             raise _all_refused(world, run, next((each for each in every if each not in offers), None))
         _wait_for_answer(world, run, asked, offer)
         try:
-            _order(world, run, offer, token)
+            _order(world, run, offer, token, need.disk_bytes)
         except (NoCapacity, QuotaExceeded) as error:
             reason = "quota" if isinstance(error, QuotaExceeded) else "no_capacity"
             said = f"{_of(run)}{offer.where}: {REASONS[reason].sentence} ({error.what})"
@@ -151,8 +152,8 @@ def _wait_for_answer(world: World, run: Run, asked: Machine | None, offer: Offer
         raise ProviderUnavailable(f"the answer to the order of {asked.offer} in {asked.place} is not known yet")
 
 
-def _order(world: World, run: Run, offer: Offer, token: str) -> None:
-    """Order one machine, intent first."""
+def _order(world: World, run: Run, offer: Offer, token: str, disk_bytes: int) -> None:
+    """Order one machine, intent first, with the disk that the offer was priced for."""
     spec = read_spec(world, run)
     with world.ledger.promising():  # what is left of a budget is promised to one machine at a time
         row = world.ledger.machine(token)
@@ -200,7 +201,7 @@ def _order(world: World, run: Run, offer: Offer, token: str) -> None:
         power_off_at,
         project=run.store_folder,
         job=run.job,
-        disk_bytes=run.disk_bytes,
+        disk_bytes=disk_bytes,
     )
     made = provider.create(request)
     world.ledger.change_machine(row, {"state": MachineState.BOOTING, "provider_id": made.id})
