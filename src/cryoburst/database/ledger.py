@@ -148,6 +148,10 @@ class Ledger:
         rows = self.connection.execute(f"{sql} RETURNING {_RUN_COLUMNS}", values)
         return _run(rows[0]) if rows else None
 
+    def came_home(self, run: Run, size: int) -> None:
+        """Count bytes of outputs that came home."""
+        self.connection.change("UPDATE runs SET bytes_home = bytes_home + ? WHERE uid = ?", [size, run.uid])
+
     def want_stop(self, run: Run, why: str, now: float) -> None:
         """Note that the run shall end. The first wish stays; a final run is left alone."""
         sql = f"UPDATE runs SET stop_wanted = ?, stop_since = ? WHERE uid = ? AND stop_wanted = '' AND {_OPEN_RUNS}"

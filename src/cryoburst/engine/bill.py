@@ -56,7 +56,8 @@ def run_cost(
     """What a whole run has cost in a window: all its machines (those of its parts included), and its data.
 
     Of the data, what it sent counts from its staging, what it made from the start of its command, until ``kept`` s
-    after its end; requests and what came home count at its end, or now.
+    after its end; requests and what came home (of all attempts; of a run that was found again in its store, of its
+    outputs at least) count at its end, or now.
     """
     total = Price()
     for machine in machines:
@@ -77,7 +78,7 @@ def run_cost(
     return total + Price(
         storage=storage,
         requests=None if puts is None or gets is None else puts + gets,
-        egress=times(run.bytes_out / GB, tariff.egress_gb),
+        egress=times(max(run.bytes_home, run.bytes_out) / GB, tariff.egress_gb),
     )
 
 

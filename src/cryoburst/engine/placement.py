@@ -62,8 +62,9 @@ def ranked(offers: Sequence[Offer], run: Run, hours: Hours = lambda _: 0.0) -> l
     """The offers that the run's wishes allow, the best first.
 
     Without a rule: the cheapest. ``within_hours``: the cheapest of those that end in time; ``budget_usd``: the fastest
-    of those that it (of a split run, each one's share) pays for with their disks; how long an offer takes must be known for both. Who wishes for spot gets that first, and
-    on-demand machines after all spot offers. An unknown price is never free: it comes last, and fits under no cap.
+    of those that it (of a split run, each one's share) pays for with their disks; how long an offer takes must be known
+    for both. Who wishes for spot gets that first, and on-demand machines after all spot offers. An unknown price is
+    never free: it comes last, and fits under no cap.
 
     Raises BadInput with one sentence when a wish leaves nothing.
     """

@@ -80,8 +80,8 @@ class Reaper:
 
 
 def machine_row(world: World, provider: str, seen: MachineSeen) -> Machine:
-    """A row for a machine that a provider lists and no row shows. What it costs is asked of the provider's prices, as it
-    would be rented now, and until when it may run is in its spec; each is left open where it can't be had."""
+    """A row for a machine that a provider lists and no row shows. What it costs the provider's prices tell, as it would
+    be rented now, and its spec until when it may run; each is left open where it can't be had."""
     run = world.ledger.run_by_uid(seen.run)
     offer, power_off_at = None, 0.0
     with suppress(CryoburstError):

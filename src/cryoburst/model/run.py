@@ -76,6 +76,7 @@ class Run:
     units: float = 0.0  # of work, in its kind's own unit (model/plugins.py, Work); 0: unknown
     interruptions: int = 0  # by the provider, of spot machines; after two it goes on-demand
     placed: str = ""  # the offer that its newest machine is
+    bytes_home: int = 0  # that came home, of all attempts and versions of outputs: never becomes less
     tried: str = ""  # JSON: the offers that refused this attempt, and why (engine/placement.py)
 
     @property
