@@ -247,7 +247,11 @@ class Try:
     attempt: int
     provider: str
     offer: str
+    region: str
+    spot: bool
     usd_per_hour: float | None
+    disk_bytes: int  # rented with it
+    disk_usd_gb_month: float | None
     requested: float | None
     gone: float | None
     host: Host | None

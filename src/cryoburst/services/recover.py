@@ -15,12 +15,12 @@ from cryoburst.engine.split import totals
 from cryoburst.engine.stage_out import by_our_clock
 from cryoburst.engine.world import World, closed_key, safe_name
 from cryoburst.model import documents
-from cryoburst.model.documents import Closed, Exit, Heartbeat, Record, Request, Spec, Started, Stop
+from cryoburst.model.documents import Closed, Exit, Heartbeat, Record, Request, Spec, Started, Stop, Try
 from cryoburst.model.errors import Corrupt, CryoburstError, ProviderError, StoreFull, StoreUnavailable
 from cryoburst.model.plugins import Store
-from cryoburst.model.run import Run
+from cryoburst.model.run import Machine, Run
 from cryoburst.model.split import block
-from cryoburst.model.states import RunState
+from cryoburst.model.states import MachineState, RunState
 from cryoburst.services.logs import ending
 
 
@@ -43,21 +43,27 @@ def recover(world: World, stores: Iterable[str]) -> Recovered:
     A store or provider that can't be read is reported, and its runs are left for the next time.
     """
     runs: list[Run] = []
+    rented: list[Machine] = []
     problems: list[str] = []
     complete = True
     for url in stores:
         try:
-            runs += _from_store(world, url, problems)
+            found, machines = _from_store(world, url, problems)
         except CryoburstError as error:
             complete = False
             problems.append(str(error))
+        else:
+            runs += found
+            rented += machines
     added = [_add(world, run) for run in sorted(runs, key=lambda r: (r.number, r.submitted))]
+    for machine in rented:
+        world.ledger.add_machine(machine)
     if complete:
         world.ledger.completed(world.clock())
     return Recovered(added, _machines(world, problems, complete), problems, complete)
 
 
-def _from_store(world: World, url: str, problems: list[str]) -> list[Run]:
+def _from_store(world: World, url: str, problems: list[str]) -> tuple[list[Run], list[Machine]]:
     store = world.open_store(url)
     folder = f"runs/{safe_name(world.owner)}/"
     found: list[Run] = []
@@ -75,7 +81,7 @@ def _from_store(world: World, url: str, problems: list[str]) -> list[Run]:
             raise
         except CryoburstError as error:
             problems.append(str(error))
-    return _placed(store, found)
+    return _recorded(store, found)
 
 
 def _rebuild(world: World, store: Store, url: str, request: Request) -> Run:
@@ -151,15 +157,43 @@ def _with_marks(world: World, store: Store, run: Run) -> Run:
     return replace(run, state=RunState.STAGING_IN)
 
 
-def _placed(store: Store, runs: list[Run]) -> list[Run]:
-    """The same with the offers that the machines of their last attempts were, as the records of the runs tell."""
-    offers: dict[tuple[str, int], str] = {}
+def _recorded(store: Store, runs: list[Run]) -> tuple[list[Run], list[Machine]]:
+    """The same with the offers that the machines of their last attempts were, and rows for the machines of those that
+    have ended, as their records tell: what they cost counts on, and so do budgets. One that is still there is found by
+    its tags, and ended."""
+    machines: list[Machine] = []
     for run in runs:
         data = None if run.part or not run.state.final else store.get(record_key(run.owner, run.uid))
         with suppress(Corrupt):  # of another version
-            for each in documents.load(Record, data, run.uid).tries if data is not None else ():
-                offers[f"{run.uid}.{each.part}" if each.part else run.uid, each.attempt] = each.offer
-    return [replace(run, placed=offers.get((run.uid, run.attempt), "")) for run in runs]
+            record = documents.load(Record, data, run.uid) if data is not None else None
+            machines += [_rented(run, each, record.ended) for each in record.tries] if record is not None else []
+    offers = {(machine.run, machine.attempt): machine.offer for machine in machines}
+    placed = [replace(run, placed=offers.get((run.uid, run.attempt), "")) for run in runs]
+    return placed, [machine for machine in machines if machine.requested]
+
+
+def _rented(run: Run, try_: Try, ended: float | None) -> Machine:
+    """The machine of one try."""
+    uid = f"{run.uid}.{try_.part}" if try_.part else run.uid
+    token = f"{uid}-{try_.attempt}"
+    return Machine(
+        token=token,
+        run=uid,
+        attempt=try_.attempt,
+        provider=try_.provider,
+        offer=try_.offer,
+        usd_per_hour=try_.usd_per_hour,
+        state=MachineState.GONE,
+        requested=try_.requested or 0.0,
+        power_off_at=0.0,
+        provider_id=token,  # its own is not in the record
+        gone=try_.gone or ended,
+        note="by the record of its run",
+        region=try_.region,
+        spot=try_.spot,
+        disk_bytes=try_.disk_bytes,
+        disk_usd_gb_month=try_.disk_usd_gb_month,
+    )
 
 
 def _with_progress(world: World, store: Store, run: Run) -> Run:
