@@ -133,6 +133,10 @@ class SimulatedProvider:
         """Its machines may open the bucket."""
         return True
 
+    def refuses(self, offers: Sequence[Offer]) -> str:
+        """Nothing."""
+        return ""
+
     def console(self, machine_id: str) -> str:
         """Nothing."""
         return ""

@@ -6,7 +6,7 @@ The test plays the machine: it writes what an agent would write, when it says so
 import hashlib
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,9 @@ class FakeProvider:
 
     def lends(self, store_url: str) -> bool:
         return False
+
+    def refuses(self, offers: Sequence[Offer]) -> str:
+        return ""
 
     def console(self, machine_id: str) -> str:
         return self.printed

@@ -209,6 +209,12 @@ class Provider(Protocol):
         credential. Asks nobody."""
         ...
 
+    def refuses(self, offers: "Sequence[Offer]") -> str:
+        """Why the account can have none of these offers, however many are free (a quota of nothing), as a sentence
+        with what to do; empty when it can have one, or when that is not known. Takes seconds at most. Raises nothing
+        for want of an answer."""
+        ...
+
     def console(self, machine_id: str) -> str:
         """The end of what the machine printed while it booted; empty when nothing is known. Raises nothing."""
         ...

@@ -70,7 +70,7 @@ def examine(world: World, package: Package, job: Job, run: Run, parts: int = 1) 
     offer: Offer | None = None
     if offers:
         run, offer, size = _place(world, job, run, examined)
-        findings += size
+        findings += [*size, *quota(world, job, run)] if offer else size
     found = [*findings, *examined.findings]
     return Preflight(job, run, examined.inputs, found, examined.most, offer, examined.work)
 
@@ -78,8 +78,15 @@ def examine(world: World, package: Package, job: Job, run: Run, parts: int = 1) 
 def reach(world: World, run: Run) -> Iterable[Finding]:
     """The run's machines can open its store; error: known before anything is sent there."""
     if not world.provider(run.provider).reaches(run.store):
-        advice = "name a bucket with cryoburst store add NAME URL, and choose it with --store NAME"
+        advice = "choose a bucket with --store; cryoburst aws setup or cryoburst store add NAME URL gives one a name"
         yield Finding("error", "store", f"machines of {run.provider} can't reach the store {run.store}: {advice}")
+
+
+def quota(world: World, job: Job, run: Run) -> Iterable[Finding]:
+    """The account may have one of the machines that would do; error: it would wait for what never comes."""
+    offers = perform.candidates(world, job, run, perform.need_of(job, run))
+    if said := world.provider(run.provider).refuses(offers):
+        yield Finding("error", "quota", said)
 
 
 def split(package: Package, job: Job, run: Run, wanted: int, cores: int) -> tuple[Run, str]:

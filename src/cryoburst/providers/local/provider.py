@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -102,6 +103,10 @@ class LocalProvider:
     def reaches(self, store_url: str) -> bool:
         """See ``Provider.reaches``: what this computer reaches, its machines do."""
         return True
+
+    def refuses(self, offers: Sequence[Offer]) -> str:
+        """See ``Provider.refuses``: there is no account."""
+        return ""
 
     def lends(self, store_url: str) -> bool:
         """See ``Provider.lends``. A folder needs no credential; a bucket's is handed over."""
