@@ -69,6 +69,7 @@ class CannedAws:
         self.refusals: dict[str, tuple[int, str]] = {}  # action -> HTTP status, AWS's code
         self.hang: threading.Event | None = None
         self.asked: list[str] = []
+        self.keys: set[str] = set()  # with which it was asked
         self.url = ""
 
     def answer(self, action: str, asked: Mapping[str, Any]) -> tuple[str, str]:
@@ -112,6 +113,7 @@ def serving(aws: CannedAws) -> Iterator[CannedAws]:
             asked: Mapping[str, Any] = json.loads(text) if target else parse_qs(text)
             action = target.partition(".")[2] or asked["Action"][0]
             aws.asked.append(action)
+            aws.keys.add(self.headers["Authorization"].partition("Credential=")[2].partition("/")[0])
             if aws.hang is not None:
                 aws.hang.wait(30)
             status, (kind, body) = 200, ("", "")

@@ -98,3 +98,18 @@ def test_without_credentials_nobody_is_asked(aws: CannedAws, monkeypatch: pytest
     assert board.offers == catalogue.offers(NEED, [REGION])
     assert board.note == "no AWS credentials were found"
     assert aws.asked == []
+
+
+def test_the_profile_that_was_named_is_asked_with(
+    aws: CannedAws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Not AWS's own choice, which may be another account or none at all."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    aws.on_demand["c7i.4xlarge", REGION] = "0.0500000000"
+    file = tmp_path / "elsewhere"
+    file.write_text("[profile lab]\naws_access_key_id = AKIDLAB\naws_secret_access_key = secret\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    assert prices.board(NEED, [REGION], spot=False, profile="lab").offers[0].usd_per_hour == 0.05
+    assert aws.keys == {"AKIDLAB"}
+    assert "nobody" in prices.board(NEED, [REGION], spot=False, profile="nobody").note

@@ -1,6 +1,10 @@
 """``cryoburst aws setup``: shows what an AWS account needs for us, then makes it."""
 
 import argparse
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from cryoburst.providers.aws.notes import Notes
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -24,11 +28,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Show, ask, make; name the store."""
     from cryoburst.cli.ask import confirmed
-    from cryoburst.cli.show_values import print_json, table
+    from cryoburst.cli.show_values import listed, print_json
     from cryoburst.model.errors import BadInput
-    from cryoburst.providers.aws import setup
+    from cryoburst.providers.aws import notes, setup
     from cryoburst.services import settings as settings_
-    from cryoburst.services import stores
 
     if options.expire_days is not None and options.expire_days < 0:
         raise BadInput("not a number of days", where=f"--expire-days {options.expire_days}", advice="0 means never")
@@ -37,14 +40,16 @@ def run(options: argparse.Namespace) -> int:
     wish = setup.Wish(
         settings.owner, options.region, options.bucket, options.image, options.profile, options.expire_days
     )
+    before = notes.read(folder)
     planned = setup.plan(folder, wish)
     parts = [
         {"kind": p.thing.kind, "name": p.thing.name, "about": p.thing.about, "there": p.there} for p in planned.parts
     ]
     if not options.json:
         print(f"In account {planned.notes.account}, machines start from {planned.image}:\n")
-        rows = [(p["kind"], p["name"], "there" if p["there"] else "to be made", p["about"]) for p in parts]
-        print(table(("WHAT", "NAME", "IS", "LIKE"), rows) + "\n")
+        for part in parts:
+            print(listed("there" if part["there"] else "to be made", f"{part['kind']} {part['name']}", part["about"]))
+        print()
     if planned.notes.expire and not options.json:
         print(WARNING.format(days=planned.notes.expire) + "\n")
     if planned.missing:
@@ -58,15 +63,27 @@ def run(options: argparse.Namespace) -> int:
         print_json({"account": planned.notes.account, "store": url, "parts": parts, "made": go})
     if not go:
         return 0
-    try:
-        stores.add_name("aws", url, default=False)
-        named = "aws"
-    except BadInput:  # somebody else's name
-        named = url
+    name = _named(planned.notes, before)
     if not options.json:
         print("\n".join(done))
-        print(f"\nThe store is {url}. Send a job there:\n  cryoburst submit --to aws --store {named} --job FOLDER")
+        print(f"\nThe store {name} is {url}. Send a job there:\n  cryoburst submit --to aws --store {name} --job FOLDER")
     return 0
+
+
+def _named(made: "Notes", before: "Notes | None") -> str:
+    """Give the store a name: ours, or where somebody else's store has that one, the bucket's."""
+    from cryoburst.model.errors import BadInput
+    from cryoburst.services import stores
+
+    for name in ("aws", made.bucket):
+        known = stores.read_names()
+        if before is not None and known.stores.get(name) == before.store:  # its address has another profile now
+            stores.forget_name(name)
+        if known.stores.get(name) in (None, made.store, before and before.store):
+            stores.add_name(name, made.store, default=known.default == name)
+            return name
+    advice = f"give it one: cryoburst store add NAME '{made.store}'"
+    raise BadInput("all is made, but the store has no name: aws is taken", where=made.bucket, advice=advice)
 
 
 WARNING = (

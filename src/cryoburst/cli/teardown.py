@@ -14,11 +14,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Show, ask, remove; forget the store's name."""
-    from contextlib import suppress
-
     from cryoburst.cli.ask import confirmed
-    from cryoburst.cli.show_values import print_json, table
-    from cryoburst.model.errors import BadInput, NotThere
+    from cryoburst.cli.show_values import listed, print_json
+    from cryoburst.model.errors import BadInput
     from cryoburst.providers.aws import AwsProvider, notes, setup
     from cryoburst.services import settings as settings_
     from cryoburst.services import stores
@@ -31,14 +29,16 @@ def run(options: argparse.Namespace) -> int:
     found = setup.removal(folder, AwsProvider(settings.machines).machines(settings.owner))
     parts = [{"kind": thing.kind, "name": thing.name, "about": thing.about} for thing in found.things]
     if not options.json:
-        print(table(("WHAT", "NAME", "IS"), [(p["kind"], p["name"], p["about"]) for p in parts]) + "\n")
+        for part in parts:
+            print(listed("to go", f"{part['kind']} {part['name']}", part["about"]))
+        print()
     setup.check_removal(found, with_data=options.with_data)
     data = " The bucket's data goes, too." if found.data else ""
     go = confirmed(f"Remove it?{data}", yes=options.yes, without="nothing was removed: say --yes to remove it")
     done = list(setup.remove(folder, found, with_data=options.with_data)) if go else []
-    if go and stores.read_names().stores.get("aws") == before.store:
-        with suppress(NotThere):
-            stores.forget_name("aws")
+    for name, url in stores.read_names().stores.items() if go else ():
+        if url == before.store:
+            stores.forget_name(name)
     if options.json:
         print_json({"account": before.account, "parts": parts, "removed": go})
     elif done:

@@ -9,8 +9,10 @@ import botocore.exceptions
 import pytest
 
 from cryoburst.cli.main import main
+from cryoburst.model.errors import BadCredentials
 from cryoburst.providers.aws import AwsProvider, notes, setup, things
 from cryoburst.providers.aws.calls import Answer, Calls
+from cryoburst.services import stores
 from cryoburst.services.settings import load
 
 from .conftest import HERE, IMAGE, OFFER, THERE, request
@@ -200,6 +202,7 @@ def test_notes_that_were_lost_are_found_by_the_tags(
     ("words", "sentence"),
     [
         (["--region", "eu-centrall-1"], "did you mean one of eu-central-1"),
+        (["--region", "eu-north-1"], "no prices of a region eu-north-1 are known: choose one of"),
         (["--bucket", "Not_A_Name"], "3 to 63 small letters"),
         (["--image", "ami-0123456789abcdef0"], "--image"),
         (["--image", "odd"], "names no image"),
@@ -214,6 +217,41 @@ def test_bad_input(
     assert (code, err.count("\n")) == (2, 1), err
     assert sentence in err
     assert nothing(aws)
+
+
+def test_a_region_that_the_account_has_not_enabled(
+    account: str, aws: Clients, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """AWS says there that it does not know the credential."""
+    ask = Calls.ask
+
+    def closed(self: Calls, service: str, region: str, operation: str, **more: object) -> Answer:
+        if region == HERE:
+            raise BadCredentials("AWS does not know the credential (InvalidClientTokenId)")
+        return ask(self, service, region, operation, **more)
+
+    monkeypatch.setattr(Calls, "ask", closed)
+    code, _, err = say(capsys, *SETUP, "--yes")
+    assert (code, err.count("\n"), "not enabled this region (eu-central-1)" in err) == (2, 1, True), err
+
+
+def test_a_profile_is_the_stores_too_and_a_name_that_is_taken_stays(
+    account: str, aws: Clients, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    file = tmp_path / "config"
+    file.write_text("[profile lab]\naws_access_key_id = AKIDOFLAB\naws_secret_access_key = secret\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(file))
+    assert say(capsys, *SETUP, "--yes")[0] == 0
+    assert "profile" not in stores.read_names().stores["aws"]
+    assert say(capsys, *SETUP, "--profile", "lab", "--yes")[0] == 0
+    assert stores.read_names().stores["aws"].endswith("&profile=lab")
+    assert len(stores.read_names().stores) == 1
+    assert say(capsys, "aws", "teardown", "--yes")[0] == 0
+    assert stores.read_names().stores == {}
+    stores.add_name("aws", "s3://of-somebody-else", default=False)
+    code, out, _ = say(capsys, *SETUP, "--yes")
+    assert (code, f"--store {BUCKET}" in out) == (0, True)
+    assert stores.read_names().stores["aws"] == "s3://of-somebody-else"
 
 
 def test_no_region(account: str, capsys: pytest.CaptureFixture[str]) -> None:

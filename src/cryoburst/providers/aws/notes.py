@@ -50,6 +50,8 @@ class Notes:
         options = [f"region={self.bucket_region}"]
         if self.endpoint:
             options.append(f"endpoint={quote(self.endpoint, safe=':/')}")
+        if self.profile:
+            options.append(f"profile={quote(self.profile)}")
         return f"s3://{self.bucket}/{self.prefix.rstrip('/')}?{'&'.join(options)}"
 
     def lends(self, store_url: str) -> bool:

@@ -72,19 +72,21 @@ def board(
     *,
     spot: bool | None = None,
     software: Mapping[str, str] = RECIPE,
+    profile: str = "",
     clock: Callable[[], float] = time.time,
 ) -> Board:
-    """``catalogue.offers`` with AWS's prices of now where they can be had within seconds, the snapshot's elsewhere."""
+    """``catalogue.offers`` with AWS's prices of now where they can be had within seconds, the snapshot's elsewhere.
+    ``profile`` of ~/.aws/config is asked with; empty: AWS's own choice."""
     offers = catalogue.offers(need, regions, spot=spot, software=software)
     if not offers:
         return Board([], catalogue.dated())
-    if not may_ask():
+    if not profile and not may_ask():
         return Board(offers, catalogue.dated(), "no AWS credentials were found")
     wanted = _shortlist(offers)
-    key = tuple((region, *names) for region, names in sorted(wanted.items()))
+    key = (profile, *((region, *names) for region, names in sorted(wanted.items())))
     kept = _kept.get(key)
     if kept is None or not 0 <= clock() - kept[0] < KEPT:
-        kept = _kept[key] = (clock(), ask(wanted))
+        kept = _kept[key] = (clock(), ask(wanted, profile))
     answer = kept[1]
     overlaid = overlay(catalogue.snapshot(), answer)
     offers = catalogue.offers(need, regions, spot=spot, quotes=overlaid, software=software)
@@ -134,9 +136,9 @@ def may_ask(environment: Mapping[str, str] = os.environ) -> bool:
         return False
 
 
-def ask(wanted: Mapping[str, Sequence[str]], seconds: float = SECONDS) -> Live:
-    """AWS's prices of these types by region. What it refuses, or does not answer within the seconds, is missing, and
-    ``trouble`` says why in a clause."""
+def ask(wanted: Mapping[str, Sequence[str]], profile: str = "", seconds: float = SECONDS) -> Live:
+    """AWS's prices of these types by region, asked with a profile or by AWS's own choice. What it refuses, or does not
+    answer within the seconds, is missing, and ``trouble`` says why in a clause."""
     import logging
 
     import botocore.config  # pyright: ignore[reportMissingTypeStubs]
@@ -149,7 +151,7 @@ def ask(wanted: Mapping[str, Sequence[str]], seconds: float = SECONDS) -> Live:
     )
     end = time.monotonic() + seconds
     try:
-        session = cast(Session, botocore.session.Session())
+        session = cast(Session, botocore.session.Session(profile=profile or None))
         if session.get_credentials() is None:
             return Live({}, "no AWS credentials were found")
         at = PRICE_LIST[all(region.startswith("eu-") for region in wanted)]

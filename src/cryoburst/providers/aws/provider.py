@@ -8,7 +8,7 @@ import platform
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
@@ -85,7 +85,7 @@ class AwsProvider:
             return catalogue.offers(need, ())
         # What is on an image of the user's own is not known here; the agent refuses a job that finds less.
         software = catalogue.RECIPE if setup.image == DEBIAN else need.software
-        return prices.board(need, tuple(setup.regions), software=software).offers
+        return prices.board(need, tuple(setup.regions), software=software, profile=setup.profile).offers
 
     def create(self, request: MachineRequest) -> MachineSeen:
         """See ``Provider.create``. Raises BadInput, too, for what must be mended before any machine can be had."""
@@ -153,6 +153,13 @@ class AwsProvider:
         """See ``Provider.lends``: the bucket of ``cryoburst aws setup``."""
         setup = notes.read(self._folder)
         return setup is not None and setup.lends(store_url)
+
+    def refuses(self, offers: Sequence[Offer]) -> str:
+        """See ``Provider.refuses``: quotas of 0, which a new account has for GPU machines."""
+        from cryoburst.providers.aws import quotas
+
+        setup = notes.read(self._folder)
+        return "" if setup is None else quotas.refusal(self._to(setup), offers)
 
     def console(self, machine_id: str) -> str:
         """See ``Provider.console``. EC2 itself is some minutes behind."""

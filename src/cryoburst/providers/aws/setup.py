@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 
-from cryoburst.model.errors import BadInput
+from cryoburst.model.errors import BadCredentials, BadInput, CryoburstError
 from cryoburst.model.plugins import MachineSeen
-from cryoburst.providers.aws import images, notes, tags
-from cryoburst.providers.aws.calls import Calls
+from cryoburst.providers.aws import catalogue, images, notes, tags
+from cryoburst.providers.aws.calls import Answer, Calls
 from cryoburst.providers.aws.notes import DEBIAN, Notes, Region
 from cryoburst.providers.aws.provider import costs
 from cryoburst.providers.aws.things import Bucket, Role, Thing, Wall
@@ -22,6 +22,7 @@ from cryoburst.providers.aws.things import Bucket, Role, Thing, Wall
 PREFIX = "cryoburst/"  # of the store in the bucket
 YEAR = 365  # days after which what is in the bucket goes, unless the user says otherwise
 GROUP = "cryoburst"
+ALWAYS = "us-east-1"  # a region that every account has
 _BUCKET = re.compile(r"[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]")  # without dots, which certificates do not like
 
 
@@ -68,7 +69,7 @@ def plan(folder: Path, wish: Wish, calls: Callable[[str], Calls] = Calls) -> Pla
     to = calls(profile)
     region = wish.region or next(iter(before.regions), "") or to.default_region()
     _check_region(to, region)
-    caller = to.ask("sts", region, "get_caller_identity")
+    caller = _caller(to, region)
     account, partition = str(caller["Account"]), str(caller["Arn"]).split(":")[1]
     if before.account not in ("", account):
         said = f"the credential is of account {account}, and aws setup was made in {before.account}"
@@ -187,6 +188,28 @@ def _check_region(calls: Calls, region: str) -> None:
     if region not in known:
         near = ", ".join(get_close_matches(region, known, 3)) or "eu-central-1, us-east-1"
         raise BadInput("AWS has no such region", where=region, advice=f"did you mean one of {near}")
+
+
+    catalogue.check_regions([region])
+
+
+def _caller(calls: Calls, region: str) -> Answer:
+    """Who the credential is of. In a region that the account has not enabled AWS says that it does not know it."""
+    try:
+        return calls.ask("sts", region, "get_caller_identity")
+    except BadCredentials as error:
+        if region == ALWAYS or not _known(calls):
+            raise
+        advice = "enable it in the AWS console (Account, AWS Regions), or name another"
+        raise BadInput("the account has not enabled this region", where=region, advice=advice) from error
+
+
+def _known(calls: Calls) -> bool:
+    try:
+        calls.ask("sts", ALWAYS, "get_caller_identity")
+    except CryoburstError:
+        return False
+    return True
 
 
 def _check_bucket(bucket: str, before: Notes) -> None:
