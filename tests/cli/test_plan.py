@@ -1,5 +1,6 @@
 """``cryoburst plan`` for people, and what it foretells."""
 
+import json
 import os
 from dataclasses import replace
 
@@ -10,6 +11,7 @@ from cryoburst.cli.plan import count, place
 from cryoburst.database.ledger import Ledger
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState, RunState
+from cryoburst.providers.aws.notes import Notes, Region, write
 
 from .home import FOLDER, REFINE, Home, mrc, script
 
@@ -167,3 +169,27 @@ def test_the_work_of_movies_and_micrographs(home: Home, number: int, command: st
     values = home.json("plan", "--job", FOLDER)
     assert values["work"] == said
     assert values["forecast"]["hours"]["best"] > 0
+
+
+def test_a_plan_for_aws_needs_no_account_and_counts_a_bucket(home: Home) -> None:
+    home.environment["AWS_EC2_METADATA_DISABLED"] = "true"
+    done = home.call("plan", "--job", FOLDER, "--to", "aws", "--json")
+    assert done.returncode == 0, done.stderr
+    plan = json.loads(done.stdout)
+    assert plan["offer"]["provider"] == "aws"
+    assert "a bucket beside them is assumed" in next(f["sentence"] for f in plan["findings"] if f["subject"] == "store")
+    assert plan["bytes_to_send"] == plan["bytes_in"]
+    assert plan["forecast"]["price"]["requests"] > 0
+    assert any("the line to the store: 75 MB/s" in each for each in plan["forecast"]["basis"])
+
+
+def test_jobs_for_aws_use_the_bucket_of_the_setup_by_themselves(home: Home) -> None:
+    home.environment["AWS_EC2_METADATA_DISABLED"] = "true"
+    made = Notes("1", bucket="cryoburst-1", bucket_region="eu-central-1", prefix="cryoburst/", role="cryoburst-1")
+    write(home.state / "aws", replace(made, regions={"eu-central-1": Region("vpc-1", "sg-1")}))
+    added = home.call("store", "add", "aws", made.store, "--no-check")
+    assert added.returncode == 0, added.stderr
+    plan = home.json("plan", "--job", FOLDER, "--to", "aws")
+    assert not [f for f in plan["findings"] if f["subject"] == "store"]
+    assert plan["offer"]["region"] == "eu-central-1"
+    assert home.json("plan", "--job", FOLDER)["offer"]["provider"] == "local"

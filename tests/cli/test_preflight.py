@@ -163,10 +163,11 @@ def test_an_error_refuses_the_job_also_with_force(home: Home, spoil: object) -> 
 @pytest.mark.slow
 def test_a_store_that_its_machines_can_not_reach_refuses_the_job(home: Home) -> None:
     done = home.call("submit", SCRIPT, "--to", "aws", "--force")
-    said = f"machines of aws can't reach the store file://{home.state}/store: name a bucket with cryoburst store add"
+    said = f"machines of aws can't reach the store file://{home.state}/store: choose a bucket with --store"
     assert (done.returncode, said in done.stderr) == (2, True), done.stderr
     assert home.rows("runs") == 0
-    assert said in home.call("plan", SCRIPT, "--to", "aws").stdout
+    plan = home.call("plan", SCRIPT, "--to", "aws", "--store", f"file://{home.state}/store")
+    assert (plan.returncode, said in plan.stdout) == (2, True)
 
 
 @pytest.mark.slow

@@ -22,6 +22,7 @@ from cryoburst.services.preflight import Preflight
 from cryoburst.services.settings import Settings
 from cryoburst.services.stores import known_stores, store_url
 
+TO_BE = "s3://cryoburst"  # a bucket that a plan assumes, in the region of its machines: nothing is asked of it
 STORE_WAIT = 2.5  # s that submit waits for the store; AWS's chain takes 2 s to find that there is no credential at all
 NOTED = ("cores", "parts", "spot")  # subjects of findings that are events of the run, whatever their level
 
@@ -149,8 +150,11 @@ class _Asking:
 def plan(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wishes) -> Planned:
     """What submit would do with the same arguments; marks nothing. What the pre-flight found is told, not raised."""
     package = _package(world, target, cwd)
-    job, run, wanted = _draft(world, settings, package, target, cwd, wishes)
+    job, run, wanted = _draft(world, settings, package, target, cwd, wishes, planning=True)
     found = preflight.examine(world, package, job, run, wanted)
+    if run.store == TO_BE:
+        said = f"there is none yet that machines of {run.provider} reach: a bucket beside them is assumed"
+        found.findings.append(Finding("info", "store", said))
     sending = stage_in.plan(world, run, found.inputs)
     return Planned(found, sending, foretell(world, settings, found, sending.bytes_to_send, sending.bytes_in))
 
@@ -175,14 +179,22 @@ def _package(world: World, target: Path, cwd: Path) -> Package:
 
 
 def _draft(
-    world: World, settings: Settings, package: Package, target: Path, cwd: Path, wishes: Wishes
+    world: World,
+    settings: Settings,
+    package: Package,
+    target: Path,
+    cwd: Path,
+    wishes: Wishes,
+    *,
+    planning: bool = False,
 ) -> tuple[Job, Run, int]:
     """The job, a run of it on one machine, and the number of parts that is wished for."""
     job = package.read_job(target, cwd)
     wishes = wishes.over(job.wishes)
     pushed, folder = world.ledger.project_place(str(job.project))
-    store = store_url(settings, wishes.store) if wishes.store or not pushed else pushed
-    if store not in known_stores(settings):
+    store = wishes.store or pushed
+    store = store_url(settings, store) if store else _fitting(world, settings, wishes.provider, planning=planning)
+    if store not in (*known_stores(settings), TO_BE):
         advice = "give it a name first, so that its runs are found again: cryoburst store add NAME URL"
         raise BadInput("this store is not known here", where=store, advice=advice)
     run = Run(
@@ -210,6 +222,16 @@ def _draft(
     )
     world.store(run)  # an address that is none is told now
     return job, run, 1 if wishes.parts is None else wishes.parts
+
+
+def _fitting(world: World, settings: Settings, name: str, *, planning: bool) -> str:
+    """The store without a word: the default, or the provider's own where its machines can't open that one. A plan may
+    assume a bucket that is not there yet."""
+    store, provider = store_url(settings), world.provider(name or settings.provider)
+    if provider.reaches(store):
+        return store
+    theirs = next((url for url in known_stores(settings) if provider.lends(url)), "")
+    return theirs or (TO_BE if planning and provider.reaches(TO_BE) else store)
 
 
 def _check_free(world: World, run: Run) -> None:
