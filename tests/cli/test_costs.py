@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState, RunState
 
 from .home import FOLDER, Home
+from .test_show import on_terminal
 
 GB = 2**30
 HOUR = 3600.0
@@ -190,3 +192,41 @@ def test_settings_are_budgets(home: Home, tmp_path: Path) -> None:
     assert [each["scope"] for each in home.json("costs", "budget")] == ["user"]
     home.environment["CRYOBURST_BUDGET_USER"] = "lots"
     assert "CRYOBURST_BUDGET_USER" in home.fails("costs")
+
+
+def test_show_has_the_forecast_above_the_cost(home: Home) -> None:
+    spend(home)
+    shown, (line,) = home.json("show", "1"), home.json("costs")["costs"]
+    assert shown["cost"] == line
+    said = home.call("show", "1").stdout.splitlines()
+    at = said.index("  forecast     25.00 USD, 10 h 00 min on 1 machine")
+    assert said[at + 1] == f"  cost         {line['final']['usd']:.2f} USD, 10 h 00 min on 1 machine"
+    spend(home, days=0.25, open_=True)
+    assert re.search(r"^  cost +1\d\.\d\d USD so far, 6 h 00 min on 1 machine$", home.call("show", "2").stdout, re.M)
+    assert home.call("show", "1", "--html", "run.html").returncode == 0
+    assert "10 h 00 min on 1 machine" in (home.project / "run.html").read_text()
+
+
+def test_costs_fit_a_narrow_terminal(home: Home) -> None:
+    for days in (70.0, 40.0):
+        spend(home, days=days)
+    for words in (("costs",), ("costs", "--by", "project"), ("costs", "--by", "month")):
+        drawn = on_terminal(home, *words, columns=80).splitlines()
+        assert max(map(len, drawn)) <= 80, drawn
+        assert "FORECAST" in drawn[0]
+
+
+def test_a_lost_list_forgets_no_cost(home: Home) -> None:
+    """What ended runs have cost is in their records: budgets go on, too."""
+    home.succeeds()
+    home.no_machine()
+    (record,) = (home.state / "store/records").rglob("*.json")
+    record.write_text(record.read_text().replace('"usd_per_hour": 0.0', '"usd_per_hour": 36.0'))
+    for file in home.state.glob("cryoburst.db*"):
+        file.unlink()
+    assert home.call("recover").returncode == 0
+    (line,) = home.json("costs")["costs"]
+    assert line["machine_hours"] == pytest.approx(60 / 3600)
+    assert line["accrued"]["instance"] == pytest.approx(36.0 * 60 / 3600)
+    (budget,) = home.json("costs", "budget", "0.5")
+    assert budget["used_usd"] == pytest.approx(0.6)

@@ -10,9 +10,9 @@ from cryoburst.model.errors import BadInput
 
 if TYPE_CHECKING:
     from cryoburst.services.budgets import Budget
-    from cryoburst.services.costs import Cost
     from cryoburst.services.settings import Settings
 
+NUMBERS = 56  # columns that a line's numbers take at least, on a narrow terminal
 PARTS = ("instance", "disk", "storage", "requests", "egress")
 
 
@@ -49,13 +49,14 @@ def _bill(options: argparse.Namespace, settings: "Settings") -> int:
     from cryoburst.cli.show_values import print_json, tell
     from cryoburst.services.costs import costs
     from cryoburst.services.ledger import open_ledger
+    from cryoburst.services.report import cost_values
 
     if options.chart and not options.chart.lower().endswith(".png"):
         raise BadInput("a chart is a PNG file", where=options.chart, advice="name it FILE.png")
     now = time.time()
     ledger = open_ledger(settings)
     found = costs(ledger, options.by, now)
-    lines = [values(each) for each in found]
+    lines = [cost_values(each) for each in found]
     budgets = _budgets(settings, now)
     if options.json:
         print_json({"by": options.by, "costs": lines, "total": _total(lines), "budgets": budgets})
@@ -68,22 +69,6 @@ def _bill(options: argparse.Namespace, settings: "Settings") -> int:
         _draw(path, options.by, lines)
         tell(f"the chart is {path}")
     return 0
-
-
-def values(cost: "Cost") -> dict[str, Any]:
-    """One line: see docs/json.md."""
-    from cryoburst.services.report import price_values
-
-    return {
-        "name": cost.name,
-        "project": cost.project or None,
-        "runs": cost.runs,
-        "machine_hours": cost.machine_hours,
-        "forecast_usd": cost.forecast,
-        "accrued": price_values(cost.accrued),
-        "final": price_values(cost.final) if cost.final else None,
-        "known_usd": cost.accrued.known,
-    }
 
 
 def _total(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -101,7 +86,7 @@ def _total(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _print(by: str, lines: Sequence[dict[str, Any]], budgets: Sequence[dict[str, Any]]) -> None:
-    from cryoburst.cli.show_values import table
+    from cryoburst.cli.show_values import LEAST, columns, ending, fitted, table, usd
 
     if not lines:
         print("Nothing has cost anything yet: there are no runs.")
@@ -119,12 +104,18 @@ def _print(by: str, lines: Sequence[dict[str, Any]], budgets: Sequence[dict[str,
             )
             for line in lines
         ]
+        width = columns()
+        head, rows = fitted(head, rows, ("REQUESTS", "DISK", "STORAGE", "INSTANCE"), width)
+        if width is not None:  # of a project's path the end tells most
+            rows = [(ending(str(name), max(LEAST, width - NUMBERS)), *more) for name, *more in rows]
         print(table(head, rows, right=head[1:]))
         total = _total(lines)
         unknown = "" if total["usd"] is not None else ", and more whose price is not known"
-        print(f"\nSo far {total['known_usd']:.2f} USD{unknown}.")
+        print(f"\nSo far {usd(total['known_usd'])}{unknown}.")
+    from cryoburst.services.budgets import SAID_AT
+
     for each in budgets:
-        if each["limit_usd"] is not None and each["used_usd"] >= 0.8 * each["limit_usd"]:
+        if each["limit_usd"] is not None and each["used_usd"] >= SAID_AT * each["limit_usd"]:
             print(f"Budget: {each['sentence']}.")
 
 

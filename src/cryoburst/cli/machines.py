@@ -2,10 +2,12 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from cryoburst.engine.world import World
+
+SHOWN = 20  # offers for people
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -25,7 +27,7 @@ def run(options: argparse.Namespace) -> int:
     """Print the offers of the providers and our machines."""
     import time
 
-    from cryoburst.cli.show_values import duration, price, print_json, size, table
+    from cryoburst.cli.show_values import columns, duration, fitted, print_json, table
     from cryoburst.model.job import Resources
     from cryoburst.model.plugins import Need
     from cryoburst.services import settings as settings_
@@ -44,7 +46,26 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print_json({"offers": offers, "machines": rented})
         return 0
+    _print_offers(offers)
+    if others := [name for name in names if name not in shown]:
+        print(f"\nMore can be rented elsewhere: {', '.join(f'cryoburst machines --to {name}' for name in others)}")
+    if not rented:
+        print("\nNo machine is rented.")
+        return 0
     rows = [
+        (m["token"], m["state"], m["provider"], m["offer"] or "-", duration(m["age"]), m["note"] or "")
+        for m in ({"age": (m["gone"] or now) - m["requested"]} | m for m in rented)
+    ]
+    head, rows = fitted(("MACHINE", "STATE", "PROVIDER", "TYPE", "AGE", "NOTE"), rows, ("PROVIDER", "TYPE"), columns())
+    print("\n" + table(head, rows))
+    return 0
+
+
+def _print_offers(offers: Sequence[dict[str, Any]]) -> None:
+    """A table in which the zones of a region that cost the same share a row."""
+    from cryoburst.cli.show_values import columns, fitted, price, size, table
+
+    rows = dict.fromkeys(
         (
             o["provider"],
             o["name"],
@@ -52,22 +73,19 @@ def run(options: argparse.Namespace) -> int:
             size(o["memory_bytes"]),
             o["gpus"],
             price(o["usd_per_hour"]),
+            f"{o['region'] or 'here'}{', spot' if o['spot'] else ''}",
             ", ".join(f"{name} {version}" for name, version in o["software"].items()) or "-",
         )
         for o in offers
-    ]
-    print(table(("PROVIDER", "NAME", "CORES", "MEMORY", "GPUS", "PRICE", "SOFTWARE"), rows, right=("CORES", "GPUS")))
-    if others := [name for name in names if name not in shown]:
-        print(f"\nMore can be rented elsewhere: {', '.join(f'cryoburst machines --to {name}' for name in others)}")
-    if not rented:
-        print("\nNo machine is rented.")
-        return 0
-    rows = [
-        (m["token"], m["state"], m["provider"], m["offer"] or "-", duration(now - m["requested"]), m["note"] or "")
-        for m in rented
-    ]
-    print("\n" + table(("MACHINE", "STATE", "PROVIDER", "TYPE", "AGE", "NOTE"), rows))
-    return 0
+    )
+    head = ("PROVIDER", "NAME", "CORES", "MEMORY", "GPUS", "PRICE", "WHERE", "SOFTWARE")
+    shown = list(rows)[:SHOWN]
+    if all(o["region"] is None for o in offers):
+        head, shown = (*head[:6], head[7]), [(*row[:6], row[7]) for row in shown]
+    head, shown = fitted(head, shown, ("GPUS", "PROVIDER"), columns())
+    print(table(head, shown, right=("CORES", "GPUS")))
+    if len(rows) > SHOWN:
+        print(f"… and {len(rows) - SHOWN} more (all with --json)")
 
 
 def _reap(options: argparse.Namespace, world: "World", names: Sequence[str]) -> int:
@@ -75,7 +93,7 @@ def _reap(options: argparse.Namespace, world: "World", names: Sequence[str]) -> 
     import time
 
     from cryoburst.cli.ask import confirmed
-    from cryoburst.cli.show_values import duration, print_json, table, tell
+    from cryoburst.cli.show_values import columns, duration, fitted, print_json, table, tell
     from cryoburst.services import reap
 
     found, now = reap.unneeded(world, names), time.time()
@@ -85,7 +103,8 @@ def _reap(options: argparse.Namespace, world: "World", names: Sequence[str]) -> 
             for each in found
             for seen in [each.machine]
         ]
-        print(table(("PROVIDER", "MACHINE", "TYPE", "AGE", "WHY"), rows) if rows else "No machine is left over.")
+        head, rows = fitted(("PROVIDER", "MACHINE", "TYPE", "AGE", "WHY"), rows, ("PROVIDER", "TYPE"), columns())
+        print(table(head, rows) if rows else "No machine is left over.")
     go = bool(found) and confirmed("End them?", yes=options.yes, without="nothing was ended: say --yes to end them")
     wrong = {each.machine.id: reap.end(world, each) for each in found} if go else {}
     if options.json:

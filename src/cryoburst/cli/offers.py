@@ -35,7 +35,8 @@ def run(options: argparse.Namespace) -> int:
     from cryoburst.cli.show_values import print_json, tell
     from cryoburst.model.job import Resources
     from cryoburst.model.plugins import Need
-    from cryoburst.providers.aws import catalogue, prices
+    from cryoburst.providers.aws import catalogue, notes, prices
+    from cryoburst.services import settings as settings_
 
     for name in ("cores", "memory", "gpus", "gpu_memory", "disk"):
         amount = getattr(options, name)
@@ -53,7 +54,8 @@ def run(options: argparse.Namespace) -> int:
     if options.offline:
         board = prices.Board(catalogue.offers(need, options.region, spot=options.spot), catalogue.dated())
     else:
-        board = prices.board(need, options.region, spot=options.spot)
+        setup = notes.read(settings_.load().machines.parent / "aws")
+        board = prices.board(need, options.region, spot=options.spot, profile=setup.profile if setup else "")
     if not board.offers:
         where = (
             f"{'spot ' if options.spot else ''}machines{' in ' + ', '.join(options.region) if options.region else ''}"
@@ -92,7 +94,7 @@ def values(offer: "Offer") -> dict[str, Any]:
 
 def _print(values: Sequence[dict[str, Any]]) -> None:
     """A table in which zones with the same price share a row."""
-    from cryoburst.cli.show_values import table
+    from cryoburst.cli.show_values import columns, fitted, table
 
     groups = [
         (first, [first["zone"], *(each["zone"] for each in rest)])
@@ -114,6 +116,8 @@ def _print(values: Sequence[dict[str, Any]]) -> None:
         for value, zones in groups
     ]
     head = ("TYPE", "USD/H", "CORES", "MEMORY", "GPUS", "OWN DISK", "WHERE")
-    print(table(head, rows[:SHOWN], right=("USD/H", "CORES", "MEMORY")))
+    spare = ("GPUS", "OWN DISK") if not any(value["gpus"] for value, _ in groups[:SHOWN]) else ("OWN DISK",)
+    head, shown = fitted(head, rows[:SHOWN], spare, columns())
+    print(table(head, shown, right=("USD/H", "CORES", "MEMORY")))
     if len(rows) > SHOWN:
         print(f"… and {len(rows) - SHOWN} more (all with --json)")

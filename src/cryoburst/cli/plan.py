@@ -25,7 +25,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Print the plan. Nothing is sent, rented or marked. The exit code is 2 when submit would refuse it for good."""
-    from cryoburst.cli.show_values import price, print_json, size, table
+    from cryoburst.cli.show_values import columns, folded, price, print_json, size, table
     from cryoburst.services import settings as settings_
     from cryoburst.services.house import open_world
     from cryoburst.services.report import plan_values
@@ -53,7 +53,8 @@ def run(options: argparse.Namespace) -> int:
         print(f"lists {count(listed, 'file')} without reading: no byte of that is sent")
     if values["findings"]:
         told = sorted(values["findings"], key=lambda f: LEVELS.index(f["level"]))
-        print(table(("FOUND", "ABOUT", "WHAT"), [(f["level"].upper(), f["subject"], f["sentence"]) for f in told]))
+        rows = [(f["level"].upper(), f["subject"], f["sentence"]) for f in told]
+        print(folded(("FOUND", "ABOUT", "WHAT"), rows, columns()))
     if values["forecast"]:
         tell_forecast(values["forecast"], values["work"])
     if explained is not None:
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
 
 def tell_forecast(forecast: dict[str, Any], work: str | None) -> None:
     """How long each step takes, and what it costs, with ranges."""
-    from cryoburst.cli.show_values import table
+    from cryoburst.cli.show_values import table, usd
 
     steps = [(each["step"], *times(each["hours"])) for each in forecast["steps"]]
     rows = [*steps, ("in all", *times(forecast["hours"]))]
@@ -98,13 +99,6 @@ def times(hours: dict[str, float] | None) -> tuple[str, str]:
         return "unknown", ""
     low, best, high = ("under 1 s" if each < 1 else duration(each) for each in (hours[n] * 3600 for n in RANGE))
     return best, "" if low == high else f"{low} to {high}"
-
-
-def usd(amount: float | None) -> str:
-    """Money for people; unknown is said."""
-    from cryoburst.cli.show_values import money
-
-    return "unknown" if amount is None else f"{money(amount)} USD"
 
 
 def explanation(world: "World") -> dict[str, Any]:

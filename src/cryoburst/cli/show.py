@@ -76,7 +76,20 @@ def _write(options: argparse.Namespace, ledger: "Ledger", run: "Run") -> int:
 
 def _print(values: "dict[str, Any]", run: "Run", parts: "list[Run]", goes: "Course | None", now: float) -> None:
     from cryoburst.cli.show_course import show
-    from cryoburst.cli.show_values import clock_time, columns, count, duration, fitted, moment, price, size, table
+    from cryoburst.cli.show_values import (
+        clock_time,
+        columns,
+        count,
+        duration,
+        fitted,
+        folded,
+        foretold,
+        moment,
+        price,
+        size,
+        spent,
+        table,
+    )
     from cryoburst.services.logs import parting_words
 
     print(f"Run {values['number']}  {values['state']}  {values['job']} ({values['kind']})")
@@ -103,6 +116,8 @@ def _print(values: "dict[str, Any]", run: "Run", parts: "list[Run]", goes: "Cour
         ("submitted", moment(values["submitted"])),
         ("waited, ran", f"{duration(values['wait_seconds'])}, {duration(values['run_seconds'])}"),
         ("ended", moment(values["ended"])),
+        ("forecast", foretold(values)),
+        ("cost", spent(values, now)),
         ("store", f"{values['store']}/{values['prefix']}"),
         ("progress", _progress(values, now)),
     )
@@ -118,7 +133,8 @@ def _print(values: "dict[str, Any]", run: "Run", parts: "list[Run]", goes: "Cour
     if values["machines"]:
         rows = [(m["token"], m["state"], m["offer"] or "-", price(m["usd_per_hour"])) for m in values["machines"]]
         print("\n" + table(("MACHINE", "STATE", "TYPE", "PRICE"), rows))
-    print("\n" + table(("WHEN", "WHAT"), [(moment(e["time"]), e["text"]) for e in values["events"]]))
+    events = [(moment(e["time"]), e["text"]) for e in values["events"]]
+    print("\n" + folded(("WHEN", "WHAT"), events, columns()))
 
 
 def _machine(values: "dict[str, Any]", run: "Run", parts: "list[Run]") -> str:

@@ -78,6 +78,29 @@ def money(usd: float) -> str:
     return f"{usd:.2f}" if not usd or usd >= 0.1 else f"{usd:.2g}" if usd >= 0.0001 else "under 0.0001"
 
 
+def usd(amount: float | None) -> str:
+    """Money with its unit; unknown is said, and nothing is plainly nothing."""
+    return "unknown" if amount is None else f"{money(amount) if amount else 0} USD"
+
+
+def foretold(values: dict[str, Any]) -> str:
+    """What a run was foretold to cost, and for how long its machines would be there."""
+    if values["forecast_hours"] is None:
+        return "unknown" if values["forecast_usd"] is None else usd(values["forecast_usd"])
+    seconds = values["forecast_hours"] * 3600 * values["parts"]
+    return f"{usd(values['forecast_usd'])}, {duration(seconds)} on {count(values['parts'], 'machine')}"
+
+
+def spent(values: dict[str, Any], now: float) -> str:
+    """What a run has cost, in the end or so far, and for how long its machines were there."""
+    cost, machines = values["cost"], [each for each in values["machines"] if each["id"]]
+    said = usd((cost["final"] or cost["accrued"])["usd"]) + ("" if cost["final"] else " so far")
+    if not machines:
+        return said
+    seconds = sum((each["gone"] or now) - each["requested"] for each in machines)
+    return f"{said}, {duration(seconds)} on {count(len(machines), 'machine')}"
+
+
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> str:
     """A table with two spaces between columns; the named columns are aligned to the right."""
     cells = [[one_line(str(cell)) for cell in row] for row in (head, *rows)]
@@ -88,6 +111,29 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence
         return "  ".join(parts).rstrip()
 
     return "\n".join(line(row) for row in cells)
+
+
+def folded(head: Sequence[str], rows: Sequence[Sequence[object]], width: int | None) -> str:
+    """A table whose last column has sentences: on a terminal of so many columns they are broken between words, under
+    one another."""
+    import textwrap
+
+    widths = [max(len(one_line(str(row[i]))) for row in (head, *rows)) for i in range(len(head) - 1)]
+    left = None if width is None else max(LEAST, width - sum(widths) - 2 * len(widths))
+    lines: list[Sequence[object]] = []
+    for *cells, last in rows:
+        words = one_line(str(last))
+        first, *rest = [words] if left is None else textwrap.wrap(words, left, break_long_words=False) or [""]
+        lines += [(*cells, first), *((*("" for _ in cells), each) for each in rest)]
+    return table(head, lines)
+
+
+def listed(mark: str, name: str, about: str) -> str:
+    """A thing of a short list: what is to be said of it, its name, and what it is like beneath."""
+    import textwrap
+
+    width = columns() or 100
+    return f"{mark:<12}{name}\n" + textwrap.fill(about, width, initial_indent=" " * 12, subsequent_indent=" " * 12)
 
 
 def fitted(
@@ -112,6 +158,11 @@ def fitted(
 def shortened(text: str, most: int) -> str:
     """The text in so many characters at most, with ``…`` where it was cut."""
     return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
+def ending(text: str, most: int) -> str:
+    """The end of a text in so many characters at most, with ``…`` where it was cut."""
+    return text if len(text) <= most else f"…{text[1 - most :].lstrip()}"
 
 
 def columns() -> int | None:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from cryoburst.cli.show_values import duration, moment, size
+from cryoburst.cli.show_values import duration, foretold, moment, size, spent, usd
 from cryoburst.model.course import Course
 from cryoburst.model.documents import Content, Record
 from cryoburst.pictures.page import Page, Picture, Table
@@ -35,7 +35,7 @@ def page(
         lead=lead,
         tiles=_tiles(values, course, record),
         pictures=pictures,
-        facts=_facts(values, record, title),
+        facts=_facts(values, record, title, now),
         code="\n".join(links[0].past.commands) or script,
         script=script if links[0].past.commands else "",
         tables=[*_parts(values, record), *_chain(links), *_files(record)],
@@ -65,23 +65,22 @@ def _tiles(values: dict[str, Any], course: Course | None, record: Record | None)
 
 
 def cost(values: dict[str, Any], record: Record | None) -> str:
-    """What the machines have cost; by the record, to the end of the run, when the database knows of none any more.
-    Unknown is said to be unknown."""
-    prices: list[float | None] = [machine["usd"] for machine in values["machines"]]
-    about = ""
-    if not prices and record is not None:
-        about = "about "
-        prices = [
-            None
-            if one.usd_per_hour is None or one.requested is None or record.ended is None
-            else one.usd_per_hour * max(0.0, record.ended - one.requested) / 3600
-            for one in record.tries
-        ]
-    known = [usd for usd in prices if usd is not None]
-    return f"{about}{sum(known):.2f} USD" if prices and len(known) == len(prices) else "unknown"
+    """What it has cost, as ``show`` says it; by the record, what the machines cost to the end of the run, when the
+    database knows of none any more. Unknown is said to be unknown."""
+    if values["machines"] or record is None:
+        said = values["cost"]["final"] or values["cost"]["accrued"]
+        return usd(said["usd"]) + ("" if values["cost"]["final"] else " so far")
+    prices = [
+        None
+        if one.usd_per_hour is None or one.requested is None or record.ended is None
+        else one.usd_per_hour * max(0.0, record.ended - one.requested) / 3600
+        for one in record.tries
+    ]
+    known = [price for price in prices if price is not None]
+    return f"about {usd(sum(known))}" if prices and len(known) == len(prices) else "unknown"
 
 
-def _facts(values: dict[str, Any], record: Record | None, title: str) -> list[tuple[str, str]]:
+def _facts(values: dict[str, Any], record: Record | None, title: str, now: float) -> list[tuple[str, str]]:
     last = record.tries[-1] if record and record.tries else None
     host = last.host if last else None
     parts = values["each_part"]
@@ -104,7 +103,8 @@ def _facts(values: dict[str, Any], record: Record | None, title: str) -> list[tu
         ]
     facts += [
         *([("Attempts", str(values["attempt"]))] if not parts else []),
-        ("Cost", cost(values, record)),
+        ("Forecast", foretold(values)),
+        ("Cost", spent(values, now) if values["machines"] else cost(values, record)),
         ("Inputs", _inputs(values, record)),
         (
             "Outputs",

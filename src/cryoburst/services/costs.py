@@ -49,6 +49,12 @@ def costs(ledger: Ledger, by: str, now: float) -> list[Cost]:
     return lines
 
 
+def of_run(ledger: Ledger, run: Run, now: float) -> Cost:
+    """The line of one run, with its parts' machines."""
+    machines = [machine for each in (*ledger.parts_of(run), run) for machine in ledger.machines_of(each.uid)]
+    return _line(*_job(run), [run], {run.uid: machines}, now)
+
+
 def _job(run: Run) -> tuple[str, str]:
     return run.job.rstrip("/"), run.project
 

@@ -17,6 +17,7 @@ from cryoburst.model.states import RunState
 
 if TYPE_CHECKING:  # a list of runs must not wait for what submits them
     from cryoburst.engine.forecast import Hours
+    from cryoburst.services.costs import Cost
     from cryoburst.services.forecast import Forecast
     from cryoburst.services.submit import Planned
 
@@ -173,6 +174,20 @@ def price_values(price: Price) -> Values:
     return {"usd": price.usd, **parts}
 
 
+def cost_values(cost: "Cost") -> Values:
+    """One line of a bill, USD; what still runs has no final cost."""
+    return {
+        "name": cost.name,
+        "project": cost.project or None,
+        "runs": cost.runs,
+        "machine_hours": cost.machine_hours,
+        "forecast_usd": cost.forecast,
+        "accrued": price_values(cost.accrued),
+        "final": price_values(cost.final) if cost.final else None,
+        "known_usd": cost.accrued.known,
+    }
+
+
 def range_values(hours: "Hours | None") -> Values | None:
     """A range."""
     return None if hours is None else {"low": hours.low, "best": hours.best, "high": hours.high}
@@ -212,7 +227,9 @@ def course_values(course: Course) -> Values:
 
 
 def detail_values(ledger: Ledger, run: Run, now: float, course: Course | None = None) -> Values:
-    """One run with its parts, machines and events, and how it goes."""
+    """One run with its parts, machines and events, what it has cost, and how it goes."""
+    from cryoburst.services.costs import of_run  # takes a while to import, and a list of runs needs none
+
     parts = ledger.parts_of(run)
     machines = [machine for each in (*parts, run) for machine in ledger.machines_of(each.uid)]
     return _agreed(run_values(run, now, parts), course) | {
@@ -222,6 +239,7 @@ def detail_values(ledger: Ledger, run: Run, now: float, course: Course | None = 
         "uid": run.uid,
         "each_part": [{"part": part.part} | _part_values(part, now) for part in parts],
         "machines": [machine_values(m, now) for m in machines],
+        "cost": cost_values(of_run(ledger, run, now)),
         "events": [{"time": e.time, "text": e.text} for e in ledger.events(run.uid)],
     }
 
