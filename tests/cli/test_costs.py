@@ -230,3 +230,13 @@ def test_a_lost_list_forgets_no_cost(home: Home) -> None:
     assert line["accrued"]["instance"] == pytest.approx(36.0 * 60 / 3600)
     (budget,) = home.json("costs", "budget", "0.5")
     assert budget["used_usd"] == pytest.approx(0.6)
+
+
+def test_all_lists_of_the_same_runs_have_one_sum_whatever_is_unknown(home: Home) -> None:
+    spend(home, usd=4.1, days=40)
+    spend(home, usd=None, days=5)
+    known = {by: home.json("costs", "--by", by)["total"]["known_usd"] for by in ("job", "project", "month")}
+    assert known["job"] > 40
+    assert known["project"] == pytest.approx(known["job"]) == pytest.approx(known["month"], rel=1e-3)
+    (budget,) = home.json("costs", "budget", "30")
+    assert budget["left_usd"] == 0

@@ -57,6 +57,15 @@ def test_an_unknown_price_is_never_free() -> None:
     assert bill.machine_cost(replace(MACHINE, disk_bytes=1, disk_usd_gb_month=None), 2000.0).usd is None
     assert (Price(instance=1.0) + Price(disk=None)).usd is None
     assert (Price(instance=1.0) + Price(disk=None)).known == 1.0
+
+
+def test_an_unknown_price_hides_no_known_one() -> None:
+    """Budgets count what is known: one machine without a price must not make the others free."""
+    total = Price(instance=200.0, disk=1.0) + Price(instance=None) + Price(instance=22.0)
+    assert (total.instance, total.usd) == (None, None)
+    assert total.known == 223.0
+    assert (total.known_of("instance"), total.known_of("disk")) == (222.0, 1.0)
+    assert (Price(instance=None) + total).known == 223.0
     sent = replace(RUN, staged=1100.0, bytes_sent=GB, bytes_out=GB)
     cost = bill.run_cost(sent, (), Tariff(), 2000.0)
     assert (cost.storage, cost.requests, cost.egress) == (None, None, None)

@@ -149,7 +149,7 @@ def test_every_json_key_is_documented(tmp_path: Path) -> None:
         "Plan": plan,
         "Forecast": plan["forecast"],
         "Offer of AWS": cli_offers.values(offer),
-        "Cost": cli_costs.values(Cost("j", "/p", 1, None, Price(), None, 0.0)),
+        "Cost": report.cost_values(Cost("j", "/p", 1, None, Price(), None, 0.0)),
         "Budget": cli_costs.budget_values(Budget("user", "me", 1.0, 0.0, False)),
         "Finding": dataclasses.asdict(Finding("ok", "", "")),
     }.items():

@@ -7,13 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryoburst.model.errors import BadInput
+from cryoburst.model.price import PARTS, money
 
 if TYPE_CHECKING:
     from cryoburst.services.budgets import Budget
+    from cryoburst.services.costs import Cost
     from cryoburst.services.settings import Settings
 
 NUMBERS = 56  # columns that a line's numbers take at least, on a narrow terminal
-PARTS = ("instance", "disk", "storage", "requests", "egress")
 
 
 def arguments(parser: argparse.ArgumentParser) -> None:
@@ -66,7 +67,7 @@ def _bill(options: argparse.Namespace, settings: "Settings") -> int:
         _print(options.by, lines, budgets)
     if options.chart:
         path = Path(options.chart)
-        _draw(path, options.by, lines)
+        _draw(path, options.by, found)
         tell(f"the chart is {path}")
     return 0
 
@@ -120,8 +121,6 @@ def _print(by: str, lines: Sequence[dict[str, Any]], budgets: Sequence[dict[str,
 
 
 def _usd(amount: float | None) -> str:
-    from cryoburst.cli.show_values import money
-
     return "unknown" if amount is None else money(amount)
 
 
@@ -146,22 +145,21 @@ def _plain(value: object) -> object:
     return f"'{value}" if isinstance(value, str) and value[:1] in "=+-@\t\r" and value else value
 
 
-def _draw(path: Path, by: str, lines: Sequence[dict[str, Any]]) -> None:
-    from cryoburst.pictures import money, paper
+def _draw(path: Path, by: str, lines: "Sequence[Cost]") -> None:
+    from cryoburst.pictures import money as chart
+    from cryoburst.pictures import paper
 
     bars = [
-        money.Bar(
-            line["name"],
-            {part: line["accrued"][part] for part in PARTS if line["accrued"][part] is not None},
-            line["forecast_usd"],
-            line["accrued"]["usd"] is None,
+        chart.Bar(
+            line.name, {part: line.accrued.known_of(part) for part in PARTS}, line.forecast, line.accrued.usd is None
         )
         for line in lines
     ]
-    total = sum(line["known_usd"] for line in lines)
-    count = sum(line["runs"] for line in lines)
-    said = f"{count} run{'' if count == 1 else 's'}, {total:.2f} USD so far"
-    paper.save(money.draw(bars, f"Costs by {by}", said), path)
+    count = sum(line.runs for line in lines)
+    total = sum(line.accrued.known for line in lines)
+    more = ", and more whose price is not known" if any(bar.unknown for bar in bars) else ""
+    said = f"{count} run{'' if count == 1 else 's'}, {money(total)} USD so far{more}"
+    paper.save(chart.draw(bars, f"Costs by {by}", said), path)
 
 
 def _budgets(settings: "Settings", now: float) -> list[dict[str, Any]]:
@@ -202,7 +200,7 @@ def _budget(options: argparse.Namespace, settings: "Settings") -> int:
         print_json(found)
         return 0
     for each in found:
-        print(f"{each['sentence']}; {each['left_usd']:.2f} USD are left")
+        print(f"{each['sentence']}; {money(each['left_usd'])} USD are left")
     if not found:
         print(
             "There is no budget. cryoburst costs budget USD gives this project one; see docs/costs.md for the others."

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cryoburst.model.errors import one_line
+from cryoburst.model.price import money
 
 if TYPE_CHECKING:
     from cryoburst.services.settings import Settings
@@ -70,12 +71,7 @@ def progress(values: dict[str, Any] | None) -> str:
 
 def price(usd_per_hour: float | None) -> str:
     """USD per hour; an unknown price is said to be unknown, never shown as zero."""
-    return "unknown" if usd_per_hour is None else f"{money(usd_per_hour)} USD/h"
-
-
-def money(usd: float) -> str:
-    """An amount of USD: cents, and of less than ten of them more digits, so that little never looks like nothing."""
-    return f"{usd:.2f}" if not usd or usd >= 0.1 else f"{usd:.2g}" if usd >= 0.0001 else "under 0.0001"
+    return f"{usd(usd_per_hour)}{'' if usd_per_hour is None else '/h'}"
 
 
 def usd(amount: float | None) -> str:
@@ -137,17 +133,22 @@ def listed(mark: str, name: str, about: str) -> str:
 
 
 def fitted(
-    head: Sequence[str], rows: Sequence[Sequence[object]], spare: Sequence[str], width: int | None
+    head: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    spare: Sequence[str],
+    width: int | None,
+    *,
+    least: int = LEAST,
 ) -> tuple[Sequence[str], Sequence[Sequence[object]]]:
     """Head and rows for a table of so many columns of characters: where they are too wide, the columns ``spare`` go,
-    one after the other, until the last column has ``LEAST``; that one is then shortened with ``…``."""
+    one after the other, until the last column has ``least``; that one is then shortened with ``…``."""
     if width is None:
         return head, rows
     widths = {name: max(len(one_line(str(row[i]))) for row in (head, *rows)) for i, name in enumerate(head)}
     last = widths.pop(head[-1])
     left = width - sum(widths.values()) - 2 * len(widths)
     for name in spare:
-        if left >= min(LEAST, last):
+        if left >= min(least, last):
             break
         left += widths[name] + 2
         at = head.index(name)

@@ -7,6 +7,7 @@ from cryoburst.engine import bill
 from cryoburst.engine.world import World
 from cryoburst.model.errors import BudgetUsed
 from cryoburst.model.plugins import Offer
+from cryoburst.model.price import money
 from cryoburst.model.run import Machine, Run
 
 LEAST = 600.0  # s for which a machine is rented at least: less would end before its job began
@@ -53,7 +54,7 @@ def seconds(world: World, run: Run, offer: Offer) -> float:
         )
     pays = bill.allowed_seconds(min(left), price)
     if pays < LEAST:
-        said = f"{max(0.0, min(left)):.2f} USD are left, and {offer.where} costs {price:.2f} USD/h with its disk"
+        said = f"{money(max(0.0, min(left)))} USD are left, and {offer.where} costs {money(price)} USD/h with its disk"
         raise BudgetUsed(said, where=run.job, advice="raise the budget, or choose a cheaper machine")
     return pays
 
@@ -68,7 +69,7 @@ def warning(world: World, run: Run) -> str:
     cost = spent(machines_of(world, run), world.clock())
     if run.budget_usd is None or cost < SAID_AT * run.budget_usd:
         return ""
-    return f"{SAID_AT:.0%} of its budget of {run.budget_usd:.2f} USD are spent"
+    return f"{SAID_AT:.0%} of its budget of {money(run.budget_usd)} USD are spent"
 
 
 def ended(world: World, run: Run) -> bool:

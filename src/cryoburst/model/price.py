@@ -4,7 +4,7 @@ Money is USD. A price that is not known is None and stays None in every sum: unk
 """
 
 import math
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 
 GB = 2**30  # bytes of what AWS bills as a GB
 MONTH = 730 * 3600.0  # s of what it bills as a month
@@ -32,32 +32,52 @@ class Requests:
     gets: int = 0
 
 
+PARTS = ("instance", "disk", "storage", "requests", "egress")  # of a price: docs/costs.md
+
+
 @dataclass(frozen=True)
 class Price:
-    """A sum of money by what it is for, USD. The parts are those of docs/costs.md."""
+    """A sum of money by what it is for, USD. A part in which anything is unknown is None; what of it is known still
+    counts (``known``)."""
 
     instance: float | None = 0.0
     disk: float | None = 0.0
     storage: float | None = 0.0
     requests: float | None = 0.0
     egress: float | None = 0.0
+    some: tuple[float, ...] = (0.0,) * len(PARTS)  # of the parts that are None, what is known
 
     @property
     def usd(self) -> float | None:
         """All of it; None when a part is unknown."""
-        parts: tuple[float | None, ...] = astuple(self)
-        known = [part for part in parts if part is not None]
-        return sum(known) if len(known) == len(parts) else None
+        known = [part for part in self._parts if part is not None]
+        return sum(known) if len(known) == len(PARTS) else None
 
     @property
     def known(self) -> float:
         """What of it is known."""
-        parts: tuple[float | None, ...] = astuple(self)
-        return sum(part for part in parts if part is not None)
+        return sum(map(self.known_of, PARTS))
+
+    def known_of(self, part: str) -> float:
+        """What of one part is known."""
+        at = PARTS.index(part)
+        found = self._parts[at]
+        return self.some[at] if found is None else found
 
     def __add__(self, other: "Price") -> "Price":
-        pairs: zip[tuple[float | None, float | None]] = zip(astuple(self), astuple(other), strict=True)
-        return Price(*(None if a is None or b is None else a + b for a, b in pairs))
+        sums = [None if a is None or b is None else a + b for a, b in zip(self._parts, other._parts, strict=True)]
+        known = [self.known_of(part) + other.known_of(part) for part in PARTS]
+        some = tuple(0.0 if total is not None else amount for total, amount in zip(sums, known, strict=True))
+        return Price(*sums, some=some)
+
+    @property
+    def _parts(self) -> tuple[float | None, ...]:
+        return self.instance, self.disk, self.storage, self.requests, self.egress
+
+
+def money(usd: float) -> str:
+    """An amount of USD: cents, and of less than ten of them more digits, so that little never looks like nothing."""
+    return f"{usd:.2f}" if not usd or usd >= 0.1 else f"{usd:.2g}" if usd >= 0.0001 else "under 0.0001"
 
 
 def times(amount: float, usd: float | None) -> float | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from cryoburst.model.price import money
+
 from .paper import BLUE, GREEN, GREY, INK, ORANGE, PALE, RED, WIDE, figure, heading, style
 
 if TYPE_CHECKING:
@@ -43,12 +45,14 @@ def draw(bars: Sequence[Bar], title: str, line: str) -> Figure:
                 [usd for _, usd in told], [place for place, _ in told], "|", color=INK, ms=16, mew=2, label="forecast"
             )
         for place, (bar, end) in enumerate(zip(shown, ends, strict=True)):
-            text = f" {end:.2f}" + (" and unknown" if bar.unknown else "")
+            text = f" {money(end)}" + (" and unknown" if bar.unknown else "")
+            if bar.forecast is not None:
+                text += f", forecast {money(bar.forecast)}"
             axes.text(max(end, bar.forecast or 0.0), place, text, va="center", color=GREY, fontsize=9)
         axes.set_yticks(list(places), [bar.name for bar in shown])
         axes.invert_yaxis()
         axes.set_xlabel("USD")
-        axes.set_xlim(0, 1.15 * max([1e-6, *ends, *(usd for _, usd in told)]))
+        axes.set_xlim(0, 1.3 * max([1e-6, *ends, *(usd for _, usd in told)]))
         axes.grid(visible=False, axis="y")
         axes.spines["left"].set_color(PALE)
         axes.set_axisbelow(True)

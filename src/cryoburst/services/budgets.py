@@ -19,7 +19,7 @@ from cryoburst.engine.perform import machine_token
 from cryoburst.engine.world import World
 from cryoburst.model.errors import BadInput
 from cryoburst.model.plugins import UNFINISHED
-from cryoburst.model.price import Price
+from cryoburst.model.price import Price, money
 from cryoburst.model.run import Machine, Run
 from cryoburst.services.places import config_folder
 from cryoburst.services.settings import Settings
@@ -51,7 +51,7 @@ class Budget:
             self.scope
         ]
         more = ", and more whose price is not known" if self.unknown else ""
-        return f"{self.used:.2f} of {self.limit:.2f} USD of the budget of {whose} are spent or promised{more}"
+        return f"{money(self.used)} of {money(self.limit)} USD of the budget of {whose} are spent or promised{more}"
 
 
 def binding(ledger: Ledger, settings: Settings, run: Run, now: float, but: str = "") -> list[Budget]:
@@ -132,7 +132,7 @@ def check(ledger: Ledger, settings: Settings, run: Run, now: float) -> list[str]
             raise BadInput(
                 "the budget is used up",
                 where=each.sentence,
-                advice="raise it (cryoburst costs budget), or send it elsewhere",
+                advice="raise it (see cryoburst costs budget and docs/costs.md), or send the job elsewhere",
             )
         if each.used >= SAID_AT * each.limit:
             told.append(each.sentence)

@@ -1,7 +1,6 @@
 """What is shown of runs and machines: plain values with documented names (docs/json.md), for people and programs."""
 
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 from cryoburst.database.ledger import Ledger
@@ -10,7 +9,7 @@ from cryoburst.engine.placement import refused
 from cryoburst.engine.split import places
 from cryoburst.model.course import Course
 from cryoburst.model.plugins import Finding, Offer
-from cryoburst.model.price import Price
+from cryoburst.model.price import PARTS, Price
 from cryoburst.model.reasons import sentence
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import RunState
@@ -170,8 +169,7 @@ def forecast_values(forecast: "Forecast") -> Values:
 
 def price_values(price: Price) -> Values:
     """A price with its parts, USD; a part that is unknown is null, and so is the sum then."""
-    parts = {part.name: getattr(price, part.name) for part in fields(price)}
-    return {"usd": price.usd, **parts}
+    return {"usd": price.usd, **{part: getattr(price, part) for part in PARTS}}
 
 
 def cost_values(cost: "Cost") -> Values:
