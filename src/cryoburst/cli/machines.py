@@ -62,10 +62,13 @@ def run(options: argparse.Namespace) -> int:
 
 
 def _print_offers(offers: Sequence[dict[str, Any]]) -> None:
-    """A table in which the zones of a region that cost the same share a row."""
+    """A table in which the zones of a region share a row, with the cheapest's price."""
     from cryoburst.cli.show_values import columns, fitted, price, size, table
 
-    rows = dict.fromkeys(
+    first: dict[tuple[str, str, str | None, bool], dict[str, Any]] = {}
+    for o in offers:
+        first.setdefault((o["provider"], o["name"], o["region"], o["spot"]), o)
+    rows = [
         (
             o["provider"],
             o["name"],
@@ -76,10 +79,10 @@ def _print_offers(offers: Sequence[dict[str, Any]]) -> None:
             f"{o['region'] or 'here'}{', spot' if o['spot'] else ''}",
             ", ".join(f"{name} {version}" for name, version in o["software"].items()) or "-",
         )
-        for o in offers
-    )
+        for o in first.values()
+    ]
     head = ("PROVIDER", "NAME", "CORES", "MEMORY", "GPUS", "PRICE", "WHERE", "SOFTWARE")
-    shown = list(rows)[:SHOWN]
+    shown: Sequence[Sequence[object]] = rows[:SHOWN]
     if all(o["region"] is None for o in offers):
         head, shown = (*head[:6], head[7]), [(*row[:6], row[7]) for row in shown]
     head, shown = fitted(head, shown, ("GPUS", "PROVIDER"), columns())
@@ -96,7 +99,7 @@ def _reap(options: argparse.Namespace, world: "World", names: Sequence[str]) -> 
     from cryoburst.cli.show_values import columns, duration, fitted, print_json, table, tell
     from cryoburst.services import reap
 
-    found, now = reap.unneeded(world, names), time.time()
+    found, now = reap.unneeded(world, names, named=bool(options.to)), time.time()
     if not options.json:
         rows = [
             (each.provider, seen.id, seen.offer or "-", duration(max(0.0, now - seen.created)), each.why)

@@ -13,6 +13,7 @@ CryoburstError                 printed as one line, exit code 2
  │   └─ Corrupt                size or checksum differs from the one promised
  └─ ProviderError
      ├─ ProviderUnavailable    unknown answer or none; says nothing about capacity
+     │   └─ NotSetUp           nobody has said here which account to ask
      ├─ NoCapacity             the provider said that it has none of these machines now
      ├─ QuotaExceeded          the account may not have more
      └─ BadCredentials         the account was refused
@@ -95,6 +96,10 @@ class ProviderError(CryoburstError):
 
 class ProviderUnavailable(ProviderError):
     """The provider's answer is missing or not understood; it says nothing about capacity."""
+
+
+class NotSetUp(ProviderUnavailable):
+    """Nobody has said here which account to ask, or that is forgotten: what the provider has is not known."""
 
 
 class NoCapacity(ProviderError):

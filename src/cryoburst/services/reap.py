@@ -7,9 +7,10 @@ keeps its machine: then nothing is called unneeded.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from cryoburst.database.ledger import Ledger
 from cryoburst.engine.step import wants
 from cryoburst.engine.world import World
-from cryoburst.model.errors import BadInput, CryoburstError
+from cryoburst.model.errors import BadInput, CryoburstError, NotSetUp
 from cryoburst.model.plugins import MachineSeen
 
 
@@ -22,9 +23,14 @@ class Unneeded:
     why: str
 
 
-def unneeded(world: World, names: Iterable[str]) -> list[Unneeded]:
+def is_used(ledger: Ledger, provider: str) -> bool:
+    """Whether any run has gone, or goes, to this provider."""
+    return any(run.provider == provider for run in ledger.runs(parts=True))
+
+
+def unneeded(world: World, names: Iterable[str], *, named: bool = True) -> list[Unneeded]:
     """All such machines of these providers. Raises what a provider raises that can't list all of its own, and BadInput
-    when the list of runs is not complete."""
+    when the list of runs is not complete. One that was never set up has none, unless the user named it."""
     if not world.ledger.complete:
         raise BadInput(
             "the list of runs is not complete: a machine may belong to a run that is not in it",
@@ -32,7 +38,13 @@ def unneeded(world: World, names: Iterable[str]) -> list[Unneeded]:
         )
     found: list[Unneeded] = []
     for name in names:
-        for machine in world.provider(name).machines(world.owner):
+        try:
+            listed = world.provider(name).machines(world.owner)
+        except NotSetUp:
+            if named or is_used(world.ledger, name):
+                raise
+            continue
+        for machine in listed:
             run = world.ledger.run_by_uid(machine.run)
             if run is not None and wants(run, machine.attempt):
                 continue

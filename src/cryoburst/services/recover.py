@@ -16,12 +16,13 @@ from cryoburst.engine.stage_out import by_our_clock
 from cryoburst.engine.world import World, closed_key, safe_name
 from cryoburst.model import documents
 from cryoburst.model.documents import Closed, Exit, Heartbeat, Record, Request, Spec, Started, Stop, Try
-from cryoburst.model.errors import Corrupt, CryoburstError, ProviderError, StoreFull, StoreUnavailable
+from cryoburst.model.errors import Corrupt, CryoburstError, NotSetUp, ProviderError, StoreFull, StoreUnavailable
 from cryoburst.model.plugins import Store
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.split import block
 from cryoburst.model.states import MachineState, RunState
 from cryoburst.services.logs import ending
+from cryoburst.services.reap import is_used
 
 
 @dataclass(frozen=True)
@@ -250,7 +251,8 @@ def _machines(world: World, problems: list[str], complete: bool) -> int:
         try:
             listed = world.providers[name].machines(world.owner)
         except ProviderError as error:
-            problems.append(str(error))
+            if not isinstance(error, NotSetUp) or is_used(world.ledger, name):
+                problems.append(str(error))
             continue
         for seen in listed:
             known = complete or world.ledger.run_by_uid(seen.run) is not None

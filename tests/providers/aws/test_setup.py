@@ -9,7 +9,9 @@ import botocore.exceptions
 import pytest
 
 from cryoburst.cli.main import main
+from cryoburst.database.ledger import Ledger
 from cryoburst.model.errors import BadCredentials
+from cryoburst.model.run import Run
 from cryoburst.providers.aws import AwsProvider, notes, setup, things
 from cryoburst.providers.aws.calls import Answer, Calls
 from cryoburst.services import stores
@@ -315,6 +317,25 @@ def test_another_account(account: str, capsys: pytest.CaptureFixture[str]) -> No
 
 
 # ------------------------------------------------------------------------------------------------------------ reap
+
+
+def test_notes_that_are_lost_are_not_an_empty_list(account: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """What runs there is not known then: nobody may say that nothing is left over."""
+    assert say(capsys, "machines", "--reap")[:2] == (0, "No machine is left over.\n")  # AWS was never used
+    code, _, err = say(capsys, "machines", "--reap", "--to", "aws")
+    assert (code, "aws setup" in err) == (2, True)
+
+
+def test_no_teardown_while_a_run_goes_there(account: str, aws: Clients, capsys: pytest.CaptureFixture[str]) -> None:
+    assert say(capsys, *SETUP, "--yes")[0] == 0
+    ledger = Ledger(load().database)
+    ledger.completed(0.0)
+    run = Run(0, "u", "me", "/p", "Class2D/job001/", "t", "k", "relion", "", "s3://b", "aws", "", None, 1, 0.0)
+    ledger.add(run)
+    code, _, err = say(capsys, "aws", "teardown", "--yes")
+    assert (code, "run 1 is not finished, and goes to AWS" in err) == (2, True)
+    assert not nothing(aws)
+    ledger.connection.close()
 
 
 @pytest.mark.slow

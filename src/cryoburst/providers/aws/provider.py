@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
-from cryoburst.model.errors import BadInput, CryoburstError, ProviderUnavailable
+from cryoburst.model.errors import BadInput, CryoburstError, NotSetUp, ProviderUnavailable
 from cryoburst.model.plugins import Clock, Finding, MachineRequest, MachineSeen, Need, Offer
 from cryoburst.providers.aws import boot, images, notes, order, tags
 from cryoburst.providers.aws.calls import Answer, Calls, Missing, Taken
@@ -119,7 +119,9 @@ class AwsProvider:
         """See ``Provider.machines``: of all regions in use, or none. Asks AWS once in a few seconds at most."""
         try:
             setup = notes.read(self._folder)
-            return [] if setup is None else self._kept(setup, owner)
+            if setup is None:  # never, or its notes are lost: then there may be machines
+                raise NotSetUp("AWS is not set up here", advice="run cryoburst aws setup: it finds what it made before")
+            return self._kept(setup, owner)
         except BadInput as error:  # a listing that can't be made is unknown, whatever the cause
             raise ProviderUnavailable(error.what, where=error.where, advice=error.advice) from None
 
