@@ -57,8 +57,12 @@ def test_the_rule_is_the_users(wishes: dict[str, object], wanted: list[Offer]) -
     ("wishes", "words"),
     [
         ({"region": "mars"}, "aws has no machine for this job in mars: choose one of eu, us"),
+        ({"machine": "fastt"}, "aws has no machine fastt for this job: choose one of fast"),
         ({"machine": "huge"}, "aws has no machine huge for this job: choose one of unknown, fast, slow"),
-        ({"max_price": 0.1}, "no machine costs at most 0.1 USD/h; the cheapest costs 0.90: raise --max-price"),
+        (
+            {"max_price": 0.1},
+            "no machine for this job costs at most 0.1 USD/h; the cheapest costs 0.90: raise --max-price",
+        ),
         ({"within_hours": 0.5}, "no machine ends this job in 0.5 h; the fastest takes about 1.0: allow more"),
         ({"budget_usd": 1.0}, "1 USD do not pay for this job; the cheapest costs about 6.00: raise --budget"),
     ],
@@ -72,6 +76,19 @@ def test_a_wish_that_leaves_nothing_is_told_in_one_sentence(wishes: dict[str, ob
 
 def test_without_a_forecast_a_rule_chooses_the_cheapest() -> None:
     assert ranked([FAST, SLOW], replace(RUN, within_hours=1.0)) == [SLOW, FAST]
+
+
+def test_a_quota_speaks_of_all_that_count_against_it() -> None:
+    """A CPU job climbed through 24 types of one quota, each refused with the same words."""
+    small, large, other = (
+        replace(offer(name, usd), cores=cores, quota=quota)
+        for name, usd, cores, quota in (("small", 1.0, 8, "q"), ("large", 2.0, 16, "q"), ("other", 3.0, 8, "r"))
+    )
+    run = replace(RUN, tried=noted(RUN, small, "quota", "0 vCPU"))
+    assert next_offer([small, large, other], run, None) == other
+    assert next_offer([small, replace(large, region="us")], run, None) == replace(large, region="us")
+    run = replace(RUN, tried=noted(RUN, large, "quota", "8 vCPU"))
+    assert next_offer([large, small], run, None) == small, "a smaller one may still do"
 
 
 def test_a_refusal_makes_room_for_the_next_and_a_quota_is_the_regions() -> None:

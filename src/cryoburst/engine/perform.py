@@ -120,9 +120,9 @@ def create(world: World, run: Run) -> None:
             _order(world, run, offer, token)
         except (NoCapacity, QuotaExceeded) as error:
             reason = "quota" if isinstance(error, QuotaExceeded) else "no_capacity"
-            said = f"{_of(run)}{offer.where}: {REASONS[reason].sentence} ({error})"
+            said = f"{_of(run)}{offer.where}: {REASONS[reason].sentence} ({error.what})"
             world.ledger.event(run.whole, world.clock(), said)
-            run = world.ledger.change(run, {"tried": noted(run, offer, reason, str(error))}) or run
+            run = world.ledger.change(run, {"tried": noted(run, offer, reason, error.what)}) or run
             if (row := world.ledger.machine(token)) is not None:
                 world.ledger.change_machine(row, {"offer": ""})  # that order is answered
         else:

@@ -7,9 +7,11 @@ that it has none, or that the account may not have it: an answer that is lost, o
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from difflib import get_close_matches
 
 from cryoburst.model.errors import BadInput
 from cryoburst.model.plugins import Offer
+from cryoburst.model.price import money
 from cryoburst.model.run import Machine, Run
 
 SPOT_LOSSES = 2  # machines that were taken back, after which a run goes on-demand
@@ -29,11 +31,17 @@ class Tried:
     spot: bool
     reason: str  # no_capacity or quota
     why: str  # the provider's own words
+    quota: str = ""  # of the offer, and its cores
+    cores: int = 0
 
     def excludes(self, offer: Offer) -> bool:
-        """Whether that refusal speaks of this offer, too: a quota is a whole region's, capacity a zone's."""
-        same = (self.name, self.region, self.spot) == (offer.name, offer.region, offer.spot)
-        return same and (self.reason == "quota" or self.place == offer.place)
+        """Whether that refusal speaks of this offer, too: a quota is a whole region's, and of all that counts against
+        it; capacity is a zone's."""
+        if (self.region, self.spot) != (offer.region, offer.spot):
+            return False
+        if self.reason != "quota":
+            return (self.name, self.place) == (offer.name, offer.place)
+        return self.name == offer.name or (bool(self.quota) and self.quota == offer.quota and self.cores <= offer.cores)
 
 
 def refused(run: Run) -> list[Tried]:
@@ -43,7 +51,8 @@ def refused(run: Run) -> list[Tried]:
 
 def noted(run: Run, offer: Offer, reason: str, why: str) -> str:
     """``Run.tried`` with one refusal more."""
-    last = Tried(offer.where, offer.name, offer.region, offer.place, offer.spot, reason, why)
+    what = (offer.where, offer.name, offer.region, offer.place, offer.spot)
+    last = Tried(*what, reason, why, offer.quota, offer.cores)
     return json.dumps([asdict(each) for each in [*refused(run), last]])
 
 
@@ -62,20 +71,22 @@ def ranked(offers: Sequence[Offer], run: Run, hours: Hours = lambda _: 0.0) -> l
         if not places:
             advice = "leave --region out, or choose another provider with --to"
             raise BadInput(f"{run.provider} has no regions, and {run.region} was asked for", advice=advice)
-        raise BadInput(f"{run.provider} has no machine for this job in {run.region}", advice=f"choose one of {places}")
+        advice = f"choose one of {places}, or set that one up first"
+        raise BadInput(f"{run.provider} has no machine for this job in {run.region}", advice=advice)
     named = [offer for offer in left if run.machine in ("", offer.name)]
     if not named:
-        names = ", ".join(list(dict.fromkeys(offer.name for offer in left))[:8])
-        raise BadInput(f"{run.provider} has no machine {run.machine} for this job", advice=f"choose one of {names}")
+        names = list(dict.fromkeys(offer.name for offer in left))
+        near = get_close_matches(run.machine, names, 3, 0.8) or names[:8]
+        advice = f"choose one of {', '.join(near)}"
+        raise BadInput(f"{run.provider} has no machine {run.machine} for this job", advice=advice)
     spot = run.spot and run.interruptions < SPOT_LOSSES
     market = [offer for offer in named if spot or not offer.spot]
     cap = run.max_price
     fitting = [o for o in market if cap is None or (o.usd_per_hour is not None and o.usd_per_hour <= cap)]
     if not fitting:
         known = [offer.usd_per_hour for offer in market if offer.usd_per_hour is not None]
-        least = f"; the cheapest costs {min(known):.2f}" if known else ""
-        advice = "raise --max-price, see cryoburst machines"
-        raise BadInput(f"no machine costs at most {cap} USD/h{least}", advice=advice)
+        least = f"; the cheapest costs {money(min(known))}" if known else ""
+        raise BadInput(f"no machine for this job costs at most {cap:g} USD/h{least}", advice="raise --max-price")
     return sorted(_by_rule(fitting, run, hours), key=lambda offer: spot and not offer.spot)
 
 
@@ -87,7 +98,7 @@ def _by_rule(offers: list[Offer], run: Run, hours: Hours) -> list[Offer]:
         if not quick and any(time for time, _ in known):
             least = min(time for time, _ in known if time)
             said = f"no machine ends this job in {run.within_hours:g} h; the fastest takes about {least:.1f}"
-            raise BadInput(said, advice="allow more with --within, or split it with --parts")
+            raise BadInput(said, advice="allow more with --within, or give the job more processes, threads or GPUs")
         return quick or offers
     if run.budget_usd is not None:
         paid = [
@@ -97,7 +108,7 @@ def _by_rule(offers: list[Offer], run: Run, hours: Hours) -> list[Offer]:
         ]
         if not paid and any(time for time, _ in known):
             costs = [t * o.usd_per_hour for t, o in known if t and o.usd_per_hour is not None]
-            least = f"; the cheapest costs about {min(costs):.2f}" if costs else ""
+            least = f"; the cheapest costs about {money(min(costs))}" if costs else ""
             raise BadInput(f"{run.budget_usd:g} USD do not pay for this job{least}", advice="raise --budget")
         return [offer for _, offer in sorted(paid, key=lambda each: each[0])] or offers
     return offers

@@ -64,6 +64,7 @@ class Offer:
     price_dated: str = ""  # the day of the price (ISO 8601); empty: it was asked for now
     rented_disk_bytes: int = 0  # of the disk that has to be rented with it for the need it was asked for
     disk_usd_gb_month: float | None = None  # of that disk; None: unknown, never free
+    quota: str = ""  # by which an account's cores of it and its kin are limited in the region; empty: not known
 
     @property
     def where(self) -> str:

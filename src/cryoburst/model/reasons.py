@@ -55,7 +55,9 @@ _ALL = (
     Reason("home_unwritable", Fault.STORE, True, "the project can't be written", "the outputs are safe in the store"),
     Reason("output_corrupt", Fault.STORE, True, "an output in the store is damaged", "run the job again"),
     Reason("no_capacity", Fault.CAPACITY, True, "no such machine is free now", "wait, or choose another"),
-    Reason("quota", Fault.QUOTA, True, "the account may not have more machines", "raise the quota or end others"),
+    Reason(
+        "quota", Fault.QUOTA, True, "the account may not have more machines", "ask for a larger quota, or end others"
+    ),
     Reason("interrupted", Fault.CAPACITY, True, "the provider took the machine back", "it goes on on another one"),
     Reason("budget", Fault.BUDGET, False, "the budget is used up", "raise it and continue the job"),
     Reason("provider_unavailable", Fault.CAPACITY, True, "the provider does not answer", "see cryoburst doctor"),

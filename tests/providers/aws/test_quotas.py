@@ -11,7 +11,7 @@ from cryoburst.providers.aws.calls import Answer, Calls, Missing
 
 from .conftest import HERE, OFFER, THERE
 
-GPU = replace(OFFER, name="g5.2xlarge", cores=8, gpus=1)
+GPU = replace(OFFER, name="g5.2xlarge", cores=8, gpus=1, quota="L-DB2E81BA")
 
 
 class Quotas:
@@ -50,7 +50,7 @@ def refusal(account: Quotas, *offers: Any) -> str:
     ],
 )
 def test_codes(name: str, spot: bool, code: str) -> None:
-    assert quotas.code(replace(OFFER, name=name, spot=spot)) == code
+    assert quotas.code(name, spot=spot) == code
 
 
 def test_a_quota_of_nothing_is_one_sentence_with_the_next_step() -> None:
@@ -72,5 +72,5 @@ def test_one_machine_that_it_may_have_is_enough() -> None:
 @pytest.mark.parametrize("error", [Missing("no such quota"), BadCredentials("may not do it")])
 def test_what_is_not_known_refuses_nothing(error: CryoburstError) -> None:
     assert refusal(Quotas({}, error), GPU) == ""
-    assert refusal(Quotas({}), replace(GPU, name="trn1.2xlarge")) == ""
+    assert refusal(Quotas({}), replace(GPU, quota="")) == ""
     assert refusal(Quotas({})) == ""

@@ -62,6 +62,14 @@ UNKNOWN_KEY = {
     "MissingAuthenticationTokenException",
 }
 FORBIDDEN = {"UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "UnauthorizedAccess", "403"}
+BUSY = {
+    "RequestLimitExceeded",
+    "Throttling",
+    "ThrottlingException",
+    "Unavailable",
+    "InternalError",
+    "ServiceUnavailable",
+}
 NOT_ENABLED = {"OptInRequired", "Blocked"}
 WRONG = {  # what was asked for is not there, or not possible: somebody must change it
     "InvalidAMIID.NotFound": "see cryoburst aws setup --image",
@@ -175,12 +183,13 @@ def translated(call: Callable[[], T], where: str) -> T:
         raise meaning(cast(Mapping[str, Any], error.response), where) from None
     except (known.ProfileNotFound, known.ConfigNotFound, known.ConfigParseError) as error:
         raise BadCredentials(_plain(str(error)), advice=LOGIN) from None
-    except (known.NoCredentialsError, known.PartialCredentialsError) as error:
-        raise BadCredentials(f"there is no AWS credential: {_plain(str(error))}", advice=LOGIN) from None
+    except (known.NoCredentialsError, known.PartialCredentialsError):
+        raise BadCredentials("there is no AWS credential", advice=LOGIN) from None
     except (known.InvalidRegionError, known.NoRegionError, known.UnknownEndpointError) as error:
         raise BadInput(_plain(str(error)), where=where, advice="name a region, such as --region eu-central-1") from None
     except (known.HTTPClientError, known.ConnectionError) as error:
-        raise ProviderUnavailable(f"AWS does not answer: {type(error).__name__}", where=where) from None
+        advice = "see whether this computer reaches AWS, and try again"
+        raise ProviderUnavailable(f"AWS does not answer: {type(error).__name__}", where=where, advice=advice) from None
     except known.BotoCoreError as error:
         kind = type(error).__name__
         if any(word in kind for word in ("SSO", "Token", "Credential", "Login")):
@@ -224,7 +233,8 @@ def meaning(response: Mapping[str, Any], where: str) -> CryoburstError:
         return BadInput(said, where=where, advice=WRONG["InvalidInstanceType"])
     if code.startswith("NoSuch") or code.endswith(("NotFound", "NotFoundException")) or code == "404":
         return Missing(said, where=where)
-    return ProviderUnavailable(said or "AWS did not do it", where=where)
+    advice = "try again in a minute" if code in BUSY else ""
+    return ProviderUnavailable(said or "AWS did not do it", where=where, advice=advice)
 
 
 def _clock(skew: float, where: str) -> BadCredentials:

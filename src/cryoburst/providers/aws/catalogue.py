@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from cryoburst.model.errors import BadInput
 from cryoburst.model.plugins import Need, Offer
+from cryoburst.providers.aws import quotas
 
 PROVIDER = "aws"
 SNAPSHOT = files("cryoburst.providers.aws") / "snapshot"
@@ -216,4 +217,5 @@ def _offer(one: Type, quote: Quote, software: Mapping[str, str], needed: int) ->
         price_dated=quote.dated,
         rented_disk_bytes=scratch(needed, one.local_disk_bytes)[1] * GIB,
         disk_usd_gb_month=_DISK.get(quote.region),
+        quota=quotas.code(one.name, spot=quote.spot),
     )

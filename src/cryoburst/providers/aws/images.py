@@ -38,12 +38,17 @@ def check(wish: str) -> None:
 def find(calls: Calls, region: str, wish: str) -> Image:
     """The image that a wish means in a region: of several with a tag the newest. Raises BadInput when there is none."""
     check(wish)
-    advice = "see cryoburst aws setup --image, or choose another region"
+    advice = "an image is of one region: name another with cryoburst aws setup --image, or choose another region"
     if wish.startswith("tag:"):
         key, _, value = wish.removeprefix("tag:").partition("=")
         found = _described(calls, region, Owners=["self"], Filters=[{"Name": f"tag:{key}", "Values": [value]}])
     else:
-        found = _described(calls, region, ImageIds=[_id(calls, region, wish)])
+        try:
+            found = _described(calls, region, ImageIds=[_id(calls, region, wish)])
+        except BadInput as error:
+            if not error.what.startswith("InvalidAMIID"):
+                raise
+            found = []
     usable = [image for image in found if image.get("State", "available") == "available"]
     if not usable:
         raise BadInput(f"there is no image {wish} in {region}", advice=advice)

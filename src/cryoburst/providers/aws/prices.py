@@ -172,8 +172,11 @@ def ask(wanted: Mapping[str, Sequence[str]], profile: str = "", seconds: float =
     for each in done:
         try:
             prices |= each.result()
-        except (BotoCoreError, ClientError) as error:
-            troubles.append(f"AWS said: {error}")
+        except ClientError as error:
+            told = cast(Mapping[str, Mapping[str, object]], error.response).get("Error", {})
+            troubles.append(f"AWS refused {error.operation_name} ({told.get('Code', 'no reason')})")
+        except BotoCoreError as error:
+            troubles.append(f"AWS can't be asked: {type(error).__name__}")
         except (ValueError, TypeError, AttributeError, KeyError):
             troubles.append("an answer of AWS was not understood")
     return Live(prices, troubles[0] if troubles else "")

@@ -1,7 +1,8 @@
-"""Whether the account may have a machine at all: how many vCPUs of its family may run at once in a region (Service Quotas).
+"""Whether the account may have a machine at all: how many vCPUs of its family may run at once in a region, as AWS's
+Service Quotas tell.
 
-A new account's quota for GPU machines is 0: then every order is refused, and a job would wait for nothing. What can't be
-asked is not known, and refuses nothing.
+A new account's quota for GPU machines is 0: then every order is refused, and a job would wait for nothing. What can't
+be asked is not known, and refuses nothing.
 """
 
 import re
@@ -18,16 +19,16 @@ CODES = {"g": ("L-DB2E81BA", "L-3819A6DF"), "p": ("L-417A185B", "L-7212CCBC"), "
 OTHERS = {"p5": ("L-417A185B", "L-C4BD4855"), "hpc": ("L-F7808C92", "")}  # that are told from the rest of their letter
 
 
-def code(offer: Offer) -> str:
-    """The quota that an offer counts against; empty when that is not known."""
-    found = re.match(r"([a-z]+)(\d*)", offer.name)
+def code(name: str, *, spot: bool) -> str:
+    """The quota that a type of machine counts against in a market; empty when that is not known."""
+    found = re.match(r"([a-z]+)(\d*)", name)
     if found is None:
         return ""
     family, series = found[1], found[1] + found[2]
     codes = OTHERS.get(series) or OTHERS.get(family) or CODES.get(family[0])
     if codes is None:
         codes = STANDARD if family[0] in "acdhimrtz" and family not in ("inf", "dl", "trn", "mac") else ("", "")
-    return codes[offer.spot]
+    return codes[spot]
 
 
 def refusal(calls: Calls, offers: Sequence[Offer]) -> str:
@@ -36,7 +37,7 @@ def refusal(calls: Calls, offers: Sequence[Offer]) -> str:
     limits: dict[tuple[str, str], float] = {}
     said = ""
     for offer in offers:
-        key = (offer.region, code(offer))
+        key = (offer.region, offer.quota)
         if not key[1]:
             return ""
         if key not in limits:
@@ -51,7 +52,7 @@ def refusal(calls: Calls, offers: Sequence[Offer]) -> str:
             return ""
         market = "spot " if offer.spot else ""
         said = said or (
-            f"the account may use {limits[key]:g} vCPUs of such {market}machines in {offer.region}, and {offer.name} has "
-            f"{offer.cores}: ask AWS for more in Service Quotas ({key[1]}), or choose another region"
+            f"the account may use {limits[key]:g} vCPUs of such {market}machines in {offer.region}, and {offer.name} "
+            f"has {offer.cores}: ask AWS for more in Service Quotas ({key[1]}), or choose another region"
         )
     return said

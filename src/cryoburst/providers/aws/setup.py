@@ -109,9 +109,9 @@ def plan(folder: Path, wish: Wish, calls: Callable[[str], Calls] = Calls) -> Pla
 def _part(thing: Thing, before: Notes, owner: str) -> Part:
     whose = thing.whose()
     if whose == "" and thing.key not in before.made:
-        raise BadInput(
-            f"a {thing.kind} of this name is there, and not made by us", where=thing.name, advice="choose another name"
-        )
+        other = isinstance(thing, Wall)  # whose name nobody chooses
+        advice = "rename or remove it" if other else "choose another name: cryoburst aws setup --bucket NAME"
+        raise BadInput(f"a {thing.kind} of this name is there, and not made by us", where=thing.name, advice=advice)
     mine = whose in (None, tags.value(owner)) or thing.key in before.made
     return Part(thing, there=whose is not None, ours=mine)
 
@@ -188,7 +188,6 @@ def _check_region(calls: Calls, region: str) -> None:
     if region not in known:
         near = ", ".join(get_close_matches(region, known, 3)) or "eu-central-1, us-east-1"
         raise BadInput("AWS has no such region", where=region, advice=f"did you mean one of {near}")
-
 
     catalogue.check_regions([region])
 
