@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from dataclasses import replace
 
 import pytest
@@ -32,8 +33,10 @@ def test_the_pipeline_is_no_job(home: Home) -> None:
 
 def test_words() -> None:
     assert [count(n, "file") for n in (0, 1, 2)] == ["0 files", "1 file", "2 files"]
-    assert place("aws", "c6a.4xlarge") == "aws: c6a.4xlarge"
-    assert place("local", "local") == "this computer (local)"
+    there = {"provider": "aws", "name": "c6a.4xlarge", "region": "eu-central-1", "spot": False}
+    assert place(there) == "aws: c6a.4xlarge in eu-central-1"
+    assert place(there | {"spot": True}) == "aws: c6a.4xlarge in eu-central-1, spot"
+    assert place({"provider": "local", "name": "local", "region": None, "spot": False}) == "this computer (local)"
 
 
 @pytest.mark.slow
@@ -193,3 +196,21 @@ def test_jobs_for_aws_use_the_bucket_of_the_setup_by_themselves(home: Home) -> N
     assert not [f for f in plan["findings"] if f["subject"] == "store"]
     assert plan["offer"]["region"] == "eu-central-1"
     assert home.json("plan", "--job", FOLDER)["offer"]["provider"] == "local"
+
+
+def test_what_would_end_a_job_before_it_is_done_is_told(home: Home) -> None:
+    """A walltime that is too short, and a budget that does not pay for what is foretold."""
+    finish(home, seconds=72_000.0, units=2 * 50 * 2 * 64 / 1e6)
+    home.environment |= {"AWS_EC2_METADATA_DISABLED": "true", "CRYOBURST_WALLTIME_HOURS": "2"}
+    words = ("plan", "--job", FOLDER)
+    (limit,) = [f["sentence"] for f in home.json(*words)["findings"] if f["subject"] == "limits"]
+    assert re.match(r"its command is foretold to take [\d.]+ h, and is ended after 2 h: raise walltime_hours", limit)
+    assert home.call("costs", "budget", "0.05").returncode == 0
+    found = [f for f in home.json(*words, "--to", "aws")["findings"] if f["subject"] == "limits"]
+    assert [f["level"] for f in found] == ["info", "info"]
+    assert "and 0.05 USD are left of its budgets" in found[1]["sentence"]
+    assert home.call("costs", "budget", "0").returncode == 0
+    done = home.call(*words, "--to", "aws")
+    assert (done.returncode, "the budget is used up" in done.stdout) == (2, True)
+    done = home.call("submit", "--job", FOLDER)
+    assert done.stderr.startswith("cryoburst: warning: its command is foretold to take ")

@@ -111,13 +111,21 @@ def _print(values: Sequence[dict[str, Any]]) -> None:
             f"{value['memory_gib']:g} GiB",
             f"{value['gpus']} x {value['gpu']}, {value['gpu_memory_gib']:.0f} GiB" if value["gpus"] else "-",
             f"{value['local_disk_gb']:.0f} GB" if value["local_disk_gb"] else "-",
-            f"{value['region']}: {', '.join(zone.rpartition('-')[2] for zone in zones)}",
+            f"{value['region']}: {_zones(zones)}",
         )
         for value, zones in groups
     ]
     head = ("TYPE", "USD/H", "CORES", "MEMORY", "GPUS", "OWN DISK", "WHERE")
     spare = ("GPUS", "OWN DISK") if not any(value["gpus"] for value, _ in groups[:SHOWN]) else ("OWN DISK",)
-    head, shown = fitted(head, rows[:SHOWN], spare, columns())
+    head, shown = fitted(head, rows[:SHOWN], spare, columns(), least=max(len(row[-1]) for row in rows[:SHOWN]))
     print(table(head, shown, right=("USD/H", "CORES", "MEMORY")))
     if len(rows) > SHOWN:
         print(f"… and {len(rows) - SHOWN} more (all with --json)")
+
+
+def _zones(ids: Sequence[str]) -> str:
+    """The zones of one region without its name: ``az1-3``, ``az1, az4``."""
+    numbers = sorted(int(each) for zone in ids if (each := zone.rpartition("-az")[2]).isdigit())
+    if len(numbers) > 2 and numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"az{numbers[0]}-{numbers[-1]}"
+    return ", ".join(zone.rpartition("-")[2] for zone in ids)

@@ -42,9 +42,9 @@ def run(options: argparse.Namespace) -> int:
     offer, files = values["offer"], values["files"]
     print(f"{values['job']} ({values['kind']}) in {values['project']}")
     if offer:
-        cost = "0 USD/h" if offer["usd_per_hour"] == 0 else price(offer["usd_per_hour"])
+        cost = price(offer["usd_per_hour"])
         split = f" in {values['parts']} parts, each" if values["parts"] > 1 else ""
-        print(f"would go{split} to {place(offer['provider'], offer['name'])}, {count(offer['cores'], 'core')}, {cost}")
+        print(f"would go{split} to {place(offer)}, {count(offer['cores'], 'core')}, {cost}")
     else:
         print("would go nowhere")
     sent = [f for f in files if not f["listed"]]
@@ -69,7 +69,9 @@ def run(options: argparse.Namespace) -> int:
 
 def tell_forecast(forecast: dict[str, Any], work: str | None) -> None:
     """How long each step takes, and what it costs, with ranges."""
-    from cryoburst.cli.show_values import table, usd
+    import textwrap
+
+    from cryoburst.cli.show_values import columns, table, usd
 
     steps = [(each["step"], *times(each["hours"])) for each in forecast["steps"]]
     rows = [*steps, ("in all", *times(forecast["hours"]))]
@@ -85,10 +87,11 @@ def tell_forecast(forecast: dict[str, Any], work: str | None) -> None:
         print("price: 0 USD")
         return
     parts = ", ".join(f"{name} {usd(amount)}" for name, amount in price.items() if name != "usd" and amount != 0)
-    dated = f"; prices of {forecast['prices_dated']}" if forecast["prices_dated"] else ""
+    dated = f"; the oldest price is of {forecast['prices_dated']}" if forecast["prices_dated"] else ""
     found = forecast["usd"]
     reach = f" ({usd(found['low'])} to {usd(found['high'])})" if found else ""
-    print(f"price: {usd(price['usd'])}{reach}: {parts}{dated}")
+    text = f"price: {usd(price['usd'])}{reach}: {parts}{dated}"
+    print(textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False) if (width := columns()) else text)
 
 
 def times(hours: dict[str, float] | None) -> tuple[str, str]:
@@ -122,10 +125,10 @@ def explanation(world: "World") -> dict[str, Any]:
 def tell_explained(explained: dict[str, Any], forecast: dict[str, Any] | None) -> None:
     """The same for people."""
     for sentence in forecast["basis"] if forecast else ():
-        print(f"- {sentence}")
+        item(sentence)
     errors, own = explained["errors"], explained["own_runs"]
-    print(
-        f"- the model: {explained['published_stages']} published stages, {count(own, 'run')} of yours; a time falls "
+    item(
+        f"the model: {explained['published_stages']} published stages, {count(own, 'run')} of yours; a time falls "
         f"with GPUs to {explained['gpu_exponent']:.2f}, with cores to {explained['core_exponent']:.2f}"
     )
     for name, words, number in (
@@ -134,13 +137,26 @@ def tell_explained(explained: dict[str, Any], forecast: dict[str, Any] | None) -
         ("own", "your own runs", "owns"),
     ):
         if errors[name] is not None:
-            print(f"- cross-validated on {words}: off by a factor of {errors[name]:.2f} (of {errors[number]})")
+            item(f"cross-validated on {words}: off by a factor of {errors[name]:.2f} (of {errors[number]})")
 
 
-def place(provider: str, name: str) -> str:
-    """A machine type for people: ``aws: c6a.4xlarge``, or that it is the computer before them."""
+def item(sentence: str) -> None:
+    """One line of a list, broken between words on a terminal."""
+    import textwrap
+
+    from cryoburst.cli.show_values import columns
+
+    width = columns()
+    print(textwrap.fill(f"- {sentence}", width, subsequent_indent="  ") if width else f"- {sentence}")
+
+
+def place(offer: dict[str, Any]) -> str:
+    """A machine type for people: ``aws: c6a.4xlarge in eu-central-1, spot``, or that it is the computer before them."""
+    provider, name = offer["provider"], offer["name"]
     where = provider if provider == name else f"{provider}: {name}"
-    return f"this computer ({where})" if provider == "local" else where
+    if provider == "local":
+        return f"this computer ({where})"
+    return f"{where}{f' in {region}' if (region := offer['region']) else ''}{', spot' if offer['spot'] else ''}"
 
 
 def count(number: int, thing: str) -> str:

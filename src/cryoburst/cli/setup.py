@@ -66,7 +66,9 @@ def run(options: argparse.Namespace) -> int:
     name = _named(planned.notes, before)
     if not options.json:
         print("\n".join(done))
-        print(f"\nThe store {name} is {url}. Send a job there:\n  cryoburst submit --to aws --store {name} --job FOLDER")
+        print(
+            f"\nThe store {name} is {url}. Send a job there:\n  cryoburst submit --to aws --store {name} --job FOLDER"
+        )
     return 0
 
 

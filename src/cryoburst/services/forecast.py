@@ -6,7 +6,7 @@ says so. Asks no cloud and no store anything.
 """
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,9 +20,10 @@ from cryoburst.engine.world import World
 from cryoburst.model.errors import CryoburstError
 from cryoburst.model.job import Job, Resources
 from cryoburst.model.plugins import Need, Offer
-from cryoburst.model.price import Price
+from cryoburst.model.price import Price, money
 from cryoburst.model.run import Run
 from cryoburst.model.states import RunState
+from cryoburst.services import budgets
 from cryoburst.services.settings import Settings
 from cryoburst.stores.tariff import tariff
 from cryoburst.transfer import limits
@@ -30,6 +31,7 @@ from cryoburst.transfer import limits
 if TYPE_CHECKING:
     from cryoburst.services.preflight import Preflight
 
+RUN = "run"  # the step in which the command runs
 REMEMBERED = 200  # finished runs that are looked at, the newest
 ENOUGH = 10_000_000  # bytes from which on a transfer tells how fast the line is, and not how long a request takes
 LEAST_SECONDS = 2.0  # of a command that tells anything
@@ -87,7 +89,7 @@ def foretell(
 
     send, read = transfer(bytes_to_send, speed), transfer(bytes_in / run.parts, inside)
     home = _after(transfer(outputs, speed), command)
-    steps = (Step("send", send), Step("start", start), Step("fetch inputs", read), Step("run", command))
+    steps = (Step("send", send), Step("start", start), Step("fetch inputs", read), Step(RUN, command))
     steps += (Step("join", Hours(start.best, 2 * start.best, 4 * start.best)),) if run.parts > 1 else ()
     steps += (Step("bring home", home),)
     machine = _sum(
@@ -124,6 +126,27 @@ def foretell(
         prices_dated=dated,
         basis=tuple(basis),
     )
+
+
+def cautions(world: World, settings: Settings, run: Run, forecast: Forecast | None) -> Iterator[str]:
+    """Sentences on what would end a run before it is done, if it takes and costs what is foretold."""
+    if forecast is None:
+        return
+    command = next((step.hours for step in forecast.steps if step.name == RUN), None)
+    limit = world.terms.walltime / 3600
+    if command is not None and command.best > limit:
+        yield (
+            f"its command is foretold to take {command.best:.3g} h, and is ended after {limit:.3g} h: raise "
+            "walltime_hours (docs/settings.md), or choose more cores or GPUs"
+        )
+    left = [
+        each for each in (run.budget_usd, budgets.left(world.ledger, settings, run, world.clock())) if each is not None
+    ]
+    if forecast.usd is not None and left and forecast.usd.best > min(left):
+        yield (
+            f"it is foretold to cost {money(forecast.usd.best)} USD, and {money(min(left))} USD are left of its "
+            "budgets: its machine is ended when they are used up"
+        )
 
 
 def hours_on(world: World) -> Callable[[Run, Offer], float]:

@@ -194,5 +194,7 @@ def _sizes(least: Demand, most: Demand, offer: Offer) -> Iterable[Finding]:
     for (what, taken, there), (_, begun, _) in zip(_rows(most, offer), _rows(least, offer), strict=True):
         if taken:
             has = f"the machine has {gigabytes(there)}" if there else "what the machine has is not known"
+            if what == "disk" and offer.rented_disk_bytes:
+                has = f"a disk of {gigabytes(offer.rented_disk_bytes)} is rented with the machine"
             less = f", at least about {gigabytes(begun)}" if 0 < begun < taken / 2 else ""
             yield Finding("info", what, f"at most about {gigabytes(taken)}{less}; {has}")

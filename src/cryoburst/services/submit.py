@@ -16,7 +16,7 @@ from cryoburst.model.job import Job, Verdict, Wishes
 from cryoburst.model.plugins import Finding, Package
 from cryoburst.model.run import Run
 from cryoburst.services import budgets, preflight
-from cryoburst.services.forecast import Forecast, foretell
+from cryoburst.services.forecast import Forecast, cautions, foretell
 from cryoburst.services.house import Plugins
 from cryoburst.services.preflight import Preflight
 from cryoburst.services.settings import Settings
@@ -76,9 +76,12 @@ def submit(
         found = preflight.examine(world, package, job, run, wanted)
         preflight.check(found, force=force or settings.warnings == "pass")
         _check_provider(world, run)
-        if found.offer is None or found.offer.usd_per_hour != 0:
-            for sentence in budgets.check(world.ledger, settings, run, world.clock()):
-                tell(f"warning: {sentence}")
+        # As if all of its inputs had to be sent: nothing is hashed now.
+        size = sum(each.size for each in found.inputs if not each.listed)
+        forecast = foretell(world, settings, found, size, size)
+        told = [*_budgets(world, settings, found), *cautions(world, settings, run, forecast)]
+        for sentence in told:
+            tell(f"warning: {sentence}")
         trouble = looking.trouble()
         if isinstance(trouble, StoreRefused):
             raise trouble
@@ -92,7 +95,7 @@ def submit(
         where = error.filename or job.folder
         raise BadInput(what, where=str(where), advice="send the job as the user whose project it is") from None
     try:
-        added = world.ledger.add(_foretold(world, settings, found), alone=True)
+        added = world.ledger.add(_foretold(found.run, forecast), alone=True)
     except CryoburstError as error:  # no room for the row, say
         package.mark(job.project, job.folder, Verdict("failed", str(error)))
         raise
@@ -103,6 +106,8 @@ def submit(
     for finding in found.findings:
         if finding.level == "warning" or finding.subject in NOTED:
             _note(world, run, f"{finding.level}: {finding.sentence}")
+    for sentence in told:
+        _note(world, run, f"warning: {sentence}")
     trouble = trouble or _Asking(lambda: perform.write_request(world, run)).trouble()  # from there it can be recovered
     if trouble:  # then the watcher writes it
         _note(world, run, f"the request waits for the store: {trouble}")
@@ -110,14 +115,18 @@ def submit(
     return Submitted(run, found.findings)
 
 
-def _foretold(world: World, settings: Settings, found: Preflight) -> Run:
-    """The run with what it should take and cost, as if all of its inputs had to be sent: nothing is hashed now."""
-    size = sum(each.size for each in found.inputs if not each.listed)
-    forecast = foretell(world, settings, found, size, size)
+def _budgets(world: World, settings: Settings, found: Preflight) -> list[str]:
+    """A sentence for each budget of which most is used. Raises BadInput when one is used up; what is free is free."""
+    free = found.offer is not None and found.offer.usd_per_hour == 0
+    return [] if free else budgets.check(world.ledger, settings, found.run, world.clock())
+
+
+def _foretold(run: Run, forecast: Forecast | None) -> Run:
+    """The run with what it should take and cost."""
     if forecast is None:
-        return found.run
+        return run
     hours = forecast.machine_hours.best if forecast.machine_hours else 0.0
-    return replace(found.run, forecast_hours=hours, forecast_usd=forecast.usd.best if forecast.usd else None)
+    return replace(run, forecast_hours=hours, forecast_usd=forecast.usd.best if forecast.usd else None)
 
 
 def _note(world: World, run: Run, text: str) -> None:
@@ -156,7 +165,13 @@ def plan(world: World, settings: Settings, target: Path, cwd: Path, wishes: Wish
         said = f"there is none yet that machines of {run.provider} reach: a bucket beside them is assumed"
         found.findings.append(Finding("info", "store", said))
     sending = stage_in.plan(world, run, found.inputs)
-    return Planned(found, sending, foretell(world, settings, found, sending.bytes_to_send, sending.bytes_in))
+    forecast = foretell(world, settings, found, sending.bytes_to_send, sending.bytes_in)
+    try:
+        told = [*_budgets(world, settings, found), *cautions(world, settings, found.run, forecast)]
+        found.findings.extend(Finding("info", "limits", sentence) for sentence in told)
+    except BadInput as error:
+        found.findings.append(Finding("error", "limits", str(error)))
+    return Planned(found, sending, forecast)
 
 
 def _package(world: World, target: Path, cwd: Path) -> Package:
