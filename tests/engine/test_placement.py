@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryoburst.engine.placement import SPOT_LOSSES, next_offer, noted, ranked, refused
+from cryoburst.engine.placement import SPOT_LOSSES, in_reach, next_offer, noted, ranked, refused
 from cryoburst.model.errors import BadInput
 from cryoburst.model.plugins import Offer
 from cryoburst.model.run import Machine, Run
@@ -89,6 +89,17 @@ def test_a_quota_speaks_of_all_that_count_against_it() -> None:
     assert next_offer([small, replace(large, region="us")], run, None) == replace(large, region="us")
     run = replace(RUN, tried=noted(RUN, large, "quota", "8 vCPU"))
     assert next_offer([large, small], run, None) == small, "a smaller one may still do"
+
+
+def test_no_refusal_makes_a_job_many_times_as_dear() -> None:
+    cheap, more, huge = offer("slow", 0.05), offer("fast", 0.2), offer("huge", 6.67)
+    assert in_reach([cheap, more, huge, UNKNOWN]) == [cheap, more]
+    spot = offer("slow", 0.004, spot=True)
+    assert in_reach([spot, cheap, more, huge]) == [spot, cheap, more], "on-demand is the measure"
+    assert in_reach([huge, more, cheap]) == [huge, more, cheap], "the fastest first, by a budget"
+    assert in_reach([UNKNOWN, cheap]) == [UNKNOWN, cheap]
+    assert in_reach([offer("here", 0.0)]) == [offer("here", 0.0)]
+    assert in_reach([]) == []
 
 
 def test_a_refusal_makes_room_for_the_next_and_a_quota_is_the_regions() -> None:

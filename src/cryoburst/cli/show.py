@@ -131,7 +131,10 @@ def _print(values: "dict[str, Any]", run: "Run", parts: "list[Run]", goes: "Cour
         head, rows = fitted(head, rows, ("IN", "OUT", "WAIT"), columns())
         print("\n" + table(head, rows, right=("PART", "ATTEMPT", "IN", "OUT", "WAIT", "RUN TIME")))
     if values["machines"]:
-        rows = [(m["token"], m["state"], m["offer"] or "-", price(m["usd_per_hour"])) for m in values["machines"]]
+        rows = [
+            (m["token"], m["state"], m["offer"] or "-", price(m["usd_per_hour"]) if m["offer"] else "-")
+            for m in values["machines"]
+        ]
         print("\n" + table(("MACHINE", "STATE", "TYPE", "PRICE"), rows))
     events = [(moment(e["time"]), e["text"]) for e in values["events"]]
     print("\n" + folded(("WHEN", "WHAT"), events, columns()))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from cryoburst.engine import budget, record
 from cryoburst.engine.elsewhere import folders_to_read
-from cryoburst.engine.placement import is_of, next_offer, noted, ranked, refused
+from cryoburst.engine.placement import in_reach, is_of, next_offer, noted, ranked, refused
 from cryoburst.engine.stage_in import archive_key
 from cryoburst.engine.stage_out import read_spec
 from cryoburst.engine.world import World, closed_key, request_key
@@ -24,6 +24,7 @@ from cryoburst.model.errors import (
 )
 from cryoburst.model.job import Job, Resources, Verdict
 from cryoburst.model.plugins import Boot, MachineRequest, Need, Offer
+from cryoburst.model.price import money
 from cryoburst.model.reasons import REASONS, sentence
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState, RunState
@@ -108,13 +109,14 @@ def create(world: World, run: Run) -> None:
     row stays REQUESTED and the same call is made again.
     """
     token, job = machine_token(run), world.job(run)
-    offers = candidates(world, job, run, need_of(job, run))
+    every = candidates(world, job, run, need_of(job, run))
+    offers = in_reach(every)
     while True:
         row = world.ledger.machine(token)
         asked = row if row is not None and row.state is MachineState.REQUESTED and row.offer else None
         offer = next_offer(offers, run, asked)
         if offer is None:
-            raise _all_refused(world, run)
+            raise _all_refused(world, run, next((each for each in every if each not in offers), None))
         _wait_for_answer(world, run, asked, offer)
         try:
             _order(world, run, offer, token)
@@ -133,11 +135,13 @@ def _of(run: Run) -> str:
     return f"{run.title}: " if run.part else ""
 
 
-def _all_refused(world: World, run: Run) -> ProviderError:
-    """The error that says so; the next time all are asked again."""
+def _all_refused(world: World, run: Run, dear: Offer | None) -> ProviderError:
+    """The error that says so, and which one was too dear to stand in for them; the next time all are asked again."""
     tried = refused(run)
     world.ledger.change(run, {"tried": ""})
     said = f"{len(tried)} offers were refused; the last, {tried[-1].offer}: {tried[-1].why}" if tried else ""
+    if tried and dear is not None and dear.usd_per_hour is not None:
+        said += f"; {dear.where} for {money(dear.usd_per_hour)} USD/h was not asked for, name it with --machine"
     return QuotaExceeded(said) if all(each.reason == "quota" for each in tried) else NoCapacity(said)
 
 

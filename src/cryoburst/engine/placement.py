@@ -16,6 +16,7 @@ from cryoburst.model.run import Machine, Run
 
 SPOT_LOSSES = 2  # machines that were taken back, after which a run goes on-demand
 MOST_TRIED = 24  # offers asked for in a row, before the run waits
+DEAR = 4.0  # times the first offer's price, above which nobody is sent because others were refused
 
 Hours = Callable[[Offer], float]  # how long the job takes on it; 0: unknown
 
@@ -112,6 +113,16 @@ def _by_rule(offers: list[Offer], run: Run, hours: Hours) -> list[Offer]:
             raise BadInput(f"{run.budget_usd:g} USD do not pay for this job{least}", advice="raise --budget")
         return [offer for _, offer in sorted(paid, key=lambda each: each[0])] or offers
     return offers
+
+
+def in_reach(offers: Sequence[Offer]) -> list[Offer]:
+    """Of ranked offers those that may stand in for the first: a refusal must not send a job of 0.05 USD/h to a machine
+    of 7. Measured by the first, or the cheapest that is not spot; one whose price is not known stands in for none."""
+    prices = [each.usd_per_hour for each in offers[:1] if each.usd_per_hour is not None]
+    if not prices:
+        return list(offers)
+    prices += [min((o.usd_per_hour for o in offers if not o.spot and o.usd_per_hour is not None), default=0.0)]
+    return [each for each in offers if each.usd_per_hour is not None and each.usd_per_hour <= DEAR * max(prices)]
 
 
 def is_of(machine: Machine, offer: Offer) -> bool:
