@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryoburst.model.errors import BadInput
-from cryoburst.model.price import PARTS, money
+from cryoburst.model.money import money
+from cryoburst.model.price import PARTS
 
 if TYPE_CHECKING:
     from cryoburst.services.budgets import Budget

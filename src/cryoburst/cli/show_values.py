@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from cryoburst.model.errors import one_line
-from cryoburst.model.price import money
+from cryoburst.model.money import money
 
 if TYPE_CHECKING:
     from cryoburst.services.settings import Settings

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from cryoburst.engine import bill
 from cryoburst.engine.world import World
 from cryoburst.model.errors import BudgetUsed
+from cryoburst.model.money import money
 from cryoburst.model.plugins import Offer
-from cryoburst.model.price import money
 from cryoburst.model.run import Machine, Run
 
 LEAST = 600.0  # s for which a machine is rented at least: less would end before its job began

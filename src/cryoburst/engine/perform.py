@@ -23,8 +23,8 @@ from cryoburst.model.errors import (
     StoreUnavailable,
 )
 from cryoburst.model.job import Job, Resources, Verdict
+from cryoburst.model.money import money
 from cryoburst.model.plugins import Boot, MachineRequest, Need, Offer
-from cryoburst.model.price import money
 from cryoburst.model.reasons import REASONS, sentence
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState, RunState

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 
 from cryoburst.model.errors import BadInput
+from cryoburst.model.money import money
 from cryoburst.model.plugins import Offer
-from cryoburst.model.price import money
 from cryoburst.model.run import Machine, Run
 
 SPOT_LOSSES = 2  # machines that were taken back, after which a run goes on-demand

@@ -75,11 +75,6 @@ class Price:
         return self.instance, self.disk, self.storage, self.requests, self.egress
 
 
-def money(usd: float) -> str:
-    """An amount of USD: cents, and of less than ten of them more digits, so that little never looks like nothing."""
-    return f"{usd:.2f}" if not usd or usd >= 0.1 else f"{usd:.2g}" if usd >= 0.0001 else "under 0.0001"
-
-
 def times(amount: float, usd: float | None) -> float | None:
     """So much of something at this price each. Nothing of it costs nothing, whatever its price."""
     return 0.0 if not amount else None if usd is None else amount * usd

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
-from cryoburst.model.price import money
+from cryoburst.model.money import money
 
 from .paper import BLUE, GREEN, GREY, INK, ORANGE, PALE, RED, WIDE, figure, heading, style
 

@@ -18,8 +18,9 @@ from cryoburst.engine import bill
 from cryoburst.engine.perform import machine_token
 from cryoburst.engine.world import World
 from cryoburst.model.errors import BadInput
+from cryoburst.model.money import money
 from cryoburst.model.plugins import UNFINISHED
-from cryoburst.model.price import Price, money
+from cryoburst.model.price import Price
 from cryoburst.model.run import Machine, Run
 from cryoburst.services.places import config_folder
 from cryoburst.services.settings import Settings

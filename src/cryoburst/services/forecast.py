@@ -19,8 +19,9 @@ from cryoburst.engine.published import Row
 from cryoburst.engine.world import World
 from cryoburst.model.errors import CryoburstError
 from cryoburst.model.job import Job, Resources
+from cryoburst.model.money import money
 from cryoburst.model.plugins import Need, Offer
-from cryoburst.model.price import Price, money
+from cryoburst.model.price import Price
 from cryoburst.model.run import Run
 from cryoburst.model.states import RunState
 from cryoburst.services import budgets
