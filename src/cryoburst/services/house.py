@@ -66,6 +66,7 @@ def open_world(settings: Settings) -> World:
         line=lambda: open_line(settings),
     )
     world = replace(world, hours=forecast.hours_on(world), budget=budgets.for_engine(world, settings))
+    world = replace(world, nearly=budgets.nearly_used(world, settings))
     if not ledger.complete:
         found = sum(not run.part for run in recover(world, known_stores(settings)).runs)
         if found:
