@@ -44,7 +44,7 @@ class Replay:
         project = folder.parent.parent
         name = f"{folder.relative_to(project).as_posix()}/"
         gpus = int(_stage(project, name)["gpus"])
-        return Job("replay", "replay", project, name, f"# {name}\n", resources=Resources(gpus=gpus))
+        return Job("replay", "replay", project, name, f"# {name}\n", resources=Resources(gpus=gpus), patient=True)
 
     def inputs(self, job: Job) -> list[Input]:
         """The stage itself, and what it reads; of what its parts read the join needs the names alone."""

@@ -22,7 +22,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -39,7 +39,7 @@ from cryoburst.engine.bill import BLOB
 from cryoburst.model.documents import Output, Spec
 from cryoburst.model.job import Wishes
 from cryoburst.model.plugins import Offer
-from cryoburst.model.price import GB, MONTH, Price, Requests
+from cryoburst.model.price import GB, MONTH, PARTS, Price, Requests
 from cryoburst.model.run import Run
 
 BUDGET = 400.0  # USD that a stage may cost at most: the planner takes the fastest machine within it
@@ -254,7 +254,8 @@ class Ours:
 
     def told(self, study: Study) -> dict[str, object]:
         """What explains the numbers."""
-        price = {name: round(value, 2) for name, value in asdict(self.price()).items()}
+        total = self.price()
+        price = {part: round(total.known_of(part), 2) for part in PARTS}
         program_only = length(union([*self.programs, *self.uploads])) - length(union(self.uploads))
         uploads = length(union(self.uploads)) / 3600
         return {

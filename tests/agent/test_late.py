@@ -131,7 +131,9 @@ def test_a_job_ends_at_once_when_an_input_can_not_come(stage: Stage, fault: str,
     assert stage.end(stage.start()) == (0, "")
     assert time.monotonic() - began < 10
     assert stage.exit.ended == ended
-    assert ("could not be fetched" if ended == "inputs" else "disk is full") in stage.exit.sentence
+    assert (
+        "could not be fetched" if ended == "inputs" else "disk became full while inputs came"
+    ) in stage.exit.sentence
     assert "seen" not in stage.outputs()
     assert not (stage.project / "Movies/z.mrc").exists()
     assert stage.jobs() == []
@@ -185,3 +187,68 @@ def test_an_agent_that_begins_again_takes_the_place_of_promises(slow: Stage) -> 
         code, _ = slow.end(slow.start("guard"))
     assert code == 0
     assert slow.outputs().get("both", content("a") + content("b")) == content("a") + content("b")
+
+
+WAYS = {
+    "hard link": f"ln Movies/b.mrc {JOB}b",
+    "new name": f"mv Movies/b.mrc {JOB}b",
+    "copy with its time": f"cp -p Movies/b.mrc {JOB}b",
+    "copy with all": f"cp -a Movies/b.mrc {JOB}b",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("killed", [False, True])
+def test_what_never_came_is_no_output_by_any_name(slow: Stage, way: str, killed: bool) -> None:
+    movies(slow, "ab")
+    waits = "copy" in way  # the others are done at once, and the job ends before its input is there
+    order(slow, f"touch begun; {WAYS[way]}; touch {JOB}DONE" + "; sleep 9" * killed)
+    agent = slow.start(broken="turns")
+    wait_for((slow.project / "begun").exists)
+    if killed:
+        time.sleep(0.2)
+        slow.kill(agent)
+        time.sleep(0.3)
+        slow.fault.unlink()
+        assert slow.end(slow.start("guard")) == (0, "")
+        assert slow.outputs().keys() <= {"DONE"}
+    else:
+        assert slow.end(agent) == (0, "")
+        assert slow.outputs() == {"DONE": b""} | ({"b": content("b")} if waits else {})
+        assert slow.manifest.outside == ["begun"] + [f"{JOB}b (an input that has not come)"] * (not waits)
+
+
+def test_what_came_at_last_is_an_output_like_any_other(slow: Stage) -> None:
+    movies(slow, "ab")
+    order(slow, f"ln Movies/b.mrc {JOB}b; cat Movies/*.mrc > /dev/null")
+    assert slow.end(slow.start(broken="turns")) == (0, "")
+    assert slow.outputs() == {"b": content("b")}
+    assert slow.manifest.outside == []
+
+
+def test_what_the_job_puts_in_the_place_of_an_input_is_left_alone_and_told(slow: Stage) -> None:
+    movies(slow, "abcd")
+    job = "echo mine > n; rm Movies/d.mrc Movies/c.mrc; mv n Movies/d.mrc; mkdir Movies/c.mrc; chmod a-w Movies"
+    order(slow, job)
+    assert slow.end(slow.start(broken="turns")) == (0, "")
+    assert slow.exit.ended == "finished"
+    assert (slow.project / "Movies/d.mrc").read_text() == "mine\n"
+    assert slow.manifest.outside == ["Movies/d.mrc"]
+
+
+def test_an_input_that_the_job_throws_away_is_not_fetched(slow: Stage) -> None:
+    movies(slow, "abcdefgh")
+    order(slow, "rm Movies/[c-h].mrc; sleep 3")
+    assert slow.end(slow.start(broken="turns")) == (0, "")
+    assert slow.exit.ended == "finished"
+    beat = slow.heartbeat
+    assert beat is not None
+    assert beat.moved.bytes_in == 2 * SIZE
+
+
+def test_the_job_sees_no_file_but_its_inputs(slow: Stage) -> None:
+    movies(slow, "abc")
+    order(slow, "for n in 1 2 3 4 5 6 7 8; do ls -A Movies; sleep 0.3; done")
+    assert slow.end(slow.start()) == (0, "")
+    assert {words[0] for words in lines(slow)} == {"a.mrc", "b.mrc", "c.mrc"}

@@ -245,6 +245,22 @@ def test_a_job_that_may_fit_is_told_how_much_it_may_need(home: Home) -> None:
     assert re.search(rf"^WARNING\s.*{numbers}", plan.stdout, re.MULTILINE), plan.stdout
 
 
+@pytest.mark.parametrize(
+    ("iterations", "said"),
+    [
+        ("25", r"at most about [\d.]+ GB, at least about [\d.]+ GB; the machine has"),
+        ("1", r"at most about [\d.]+ GB; the"),
+    ],
+)
+def test_a_classification_is_told_the_most_and_the_least(home: Home, iterations: str, said: str) -> None:
+    """The first iteration begins far below Nyquist, and nobody knows before how far later ones go."""
+    image(home.project / STACK, 128, 128, 2)
+    particles(home, "0.1  3.0  8  2", "0.1  3.0  128  2")
+    command(home, "--denovo_3dref", "--K", "4", "--iter", iterations, "--healpix_order", "1")
+    told = [f["sentence"] for f in home.json("plan", SCRIPT)["findings"] if f["subject"] == "memory"]
+    assert [re.match(said, sentence) is not None for sentence in told] == [True]
+
+
 @pytest.mark.slow
 def test_the_setting_lets_warnings_pass_but_no_error(home: Home) -> None:
     home.environment["CRYOBURST_WARNINGS"] = "pass"

@@ -3,6 +3,7 @@
 Every job runs in ``Class3D/job001`` of a project, by the script that our template gives, as on a machine.
 """
 
+import contextlib
 import os
 import struct
 import subprocess
@@ -14,7 +15,8 @@ from typing import Any
 
 from cryoburst.agent import processes
 from cryoburst.model.plugins import Examined
-from cryoburst.packages.relion import Relion
+from cryoburst.packages.relion import Relion, closure
+from cryoburst.packages.relion.preflight.facts import Facts, facts_of
 from cryoburst.packages.relion.script import TEMPLATE
 
 JOB = "Class3D/job001/"
@@ -53,11 +55,12 @@ OF_MICROGRAPHS = OPTICS.partition("_rlnImagePixelSize")[0]
 
 @dataclass(frozen=True)
 class Ran:
-    """What was said before, and what was: bytes of memory at the peak, and of files in the job's folder at the end."""
+    """What was said before, and what was: bytes of memory at the peak, and of files in the fullest job folder."""
 
     said: Examined
     memory: int
     written: int
+    facts: Facts  # of the program
 
     @property
     def ratio(self) -> float:
@@ -83,9 +86,10 @@ def run(folder: Path, line: str, processes_: int = 1, threads: int = 1) -> Ran:
     for key, value in (values | {"command": f"{line} --pipeline_control {JOB}"}).items():
         text = text.replace(f"XXX{key}XXX", str(value))
     (job_folder / "run_submit.script").write_text(text)
-    said = Relion().examine(Relion().read_job(Path(f"{JOB}run_submit.script"), folder))
+    job = Relion().read_job(Path(f"{JOB}run_submit.script"), folder)
+    said, facts = Relion().examine(job), facts_of(job, closure.close(job))[0]
     assert not [f for f in said.findings if f.level == "error"], said.findings
-    peak = 0
+    peak = fullest = 0
     with (
         (folder / "log").open("w") as log,
         subprocess.Popen(
@@ -98,9 +102,19 @@ def run(folder: Path, line: str, processes_: int = 1, threads: int = 1) -> Ran:
     ):
         while running.poll() is None:
             peak = max(peak, processes.peak_memory([running.pid, *processes.descendants(running.pid)]))
+            fullest = max(fullest, _size(job_folder))
             time.sleep(0.02)
     assert running.returncode == 0, (folder / "log").read_text()[-2000:]
-    return Ran(said, peak, sum(p.stat().st_size for p in job_folder.rglob("*") if p.is_file() and not p.is_symlink()))
+    return Ran(said, peak, max(fullest, _size(job_folder)), facts)
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the files in a folder to which a program writes."""
+    total = 0
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):
+            total += path.stat().st_size if path.is_file() and not path.is_symlink() else 0
+    return total
 
 
 def head(x: int, y: int, z: int, mode: int = 2) -> bytes:
@@ -129,9 +143,9 @@ def ball(box: int, radius: float) -> Any:
     return sum(part**2 for part in np.meshgrid(axis, axis, axis)) < (radius * box) ** 2
 
 
-def data(folder: Path, box: int, count: int, spread: int = 4) -> None:
-    """map.mrc with signal at every resolution and particles.star of projections of it, on ``spread`` micrographs;
-    without a count, a map and one particle with the right headers only."""
+def data(folder: Path, box: int, count: int, spread: int = 4, noise: float = 0.0) -> None:
+    """map.mrc with signal at every resolution and particles.star of projections of it, on ``spread`` micrographs, with
+    so many times as much noise; without a count, a map and one particle with the right headers only."""
     import numpy as np
 
     path = folder / "map.mrc"
@@ -145,13 +159,33 @@ def data(folder: Path, box: int, count: int, spread: int = 4) -> None:
             file.truncate(1024 + 4 * box**2)
         names = ["000001@proj.mrcs"]
     else:
-        noise = np.random.default_rng(box).standard_normal((box, box, box)) * ball(box, 0.3)
-        write(path, noise)
+        signal = np.random.default_rng(box).standard_normal((box, box, box)) * ball(box, 0.3)
+        write(path, signal)
         words = ["relion_project", "--i", "map.mrc", "--o", "proj", "--nr_uniform", str(count), "--angpix", "3"]
         subprocess.run(words, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=120)
         names = [f"{n + 1:06d}@proj.mrcs" for n in range(count)]
+        if noise:
+            images = _stack(folder / "proj.mrcs", box)
+            random = np.random.default_rng(count).standard_normal(images.shape)
+            write(folder / "proj.mrcs", images + noise * images.std() * random)
     rows = "".join(f"{name} m{n % spread}.mrc 1 9000 9000 0\n" for n, name in enumerate(names))
     (folder / "particles.star").write_text(OPTICS.format(box=box) + rows + "\n")
+
+
+def bodies(folder: Path, box: int, count: int, overlap: float = 0.05) -> None:
+    """bodies.star and the masks of so many bodies: slices of a ball that overlap by a part of the box, or do not."""
+    import numpy as np
+
+    whole = ball(box, 0.32)
+    axis = (np.arange(box) - box // 2)[:, None, None] / box
+    edges = np.linspace(-0.33, 0.33, count + 1)
+    labels = ("BodyMaskName", "BodyRotateRelativeTo", "BodySigmaAngles", "BodySigmaOffsetAngst")
+    text = "\ndata_\n\nloop_\n" + "".join(f"_rln{label}\n" for label in labels)
+    for n in range(count):
+        inside = (axis >= edges[n] - overlap / 2) & (axis < edges[n + 1] + overlap / 2)
+        write(folder / f"body{n + 1}.mrc", (whole & inside).astype(float))
+        text += f"body{n + 1}.mrc {2 if n == 0 else 1} 10 2\n"
+    (folder / "bodies.star").write_text(f"{text}\n")
 
 
 def halves(folder: Path, box: int) -> None:

@@ -107,6 +107,18 @@ def test_tomography_optimisation_set_of_5_0(empty_project: Path) -> None:
     assert closure(root, "relion_tomo_reconstruct_particle --i set.star --o Class3D/job009/") == expected
 
 
+def test_an_analysis_of_bodies_reads_their_masks(empty_project: Path) -> None:
+    files(empty_project, "M/map.mrc", "a.mrc", "b.mrc")
+    table(empty_project, "M/run_model.star", "model_bodies", "ReferenceImage Other", "M/map.mrc 1")
+    table(empty_project, "M/run_data.star", "particles", "ImageName Other", "1@gone.mrcs 1")
+    table(empty_project, "bodies.star", "", "BodyMaskName BodySigmaAngles", "a.mrc 10", "b.mrc 10")
+    run = (
+        "relion_flex_analyse --data M/run_data.star --model M/run_model.star --bodies bodies.star --o Class3D/job009/a"
+    )
+    lists = ["M/map.mrc", "M/run_data.star", "M/run_model.star"]
+    assert closure(empty_project, run) == [*lists, "a.mrc", "b.mrc", "bodies.star"]
+
+
 def test_outputs_of_the_first_command_are_no_inputs_of_the_second(empty_project: Path) -> None:
     files(empty_project, "a.mrcs")
     table(empty_project, "p.star", "particles", "ImageName Other", "1@a.mrcs 1")

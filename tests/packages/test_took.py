@@ -4,17 +4,27 @@ Sizes that the formulas were not derived from. A job whose memory is nobody's to
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.packages.real import JOB, ball, data, halves, micrographs, movies, picks, placed, run, write
+from tests.packages.real import JOB, Ran, ball, bodies, data, halves, micrographs, movies, picks, placed, run, write
+
+from cryoburst.packages.relion import star
+from cryoburst.packages.relion.preflight import described, disk, memory
 
 pytestmark = pytest.mark.slow
 FLAGS = "--ctf --norm --scale --flatten_solvent --zero_mask --oversampling 1 --pool 3 --particle_diameter 60"
 IN = f"--o {JOB}run --i particles.star {FLAGS}"
 MAP = "--ref map.mrc --firstiter_cc --ini_high 6.1 --healpix_order 1 --offset_range 3 --offset_step 2 --sym C1"
-HALVES = "--auto_refine --split_random_halves --auto_local_healpix_order 2 --pad 2"
+HALVES = "--auto_refine --split_random_halves --auto_local_healpix_order 2"
 PLANES = "--psi_step 12 --offset_range 5 --offset_step 2"
+INITIAL = "--sgd --denovo_3dref --sgd_ini_iter 2 --sgd_inbetween_iter 2 --sgd_fin_iter 2 --sgd_ini_subset 8"
+INITIAL += " --sgd_fin_subset 12 --sgd_write_iter 2 --sym C1 --flatten_solvent --zero_mask --pool 3 --oversampling 1"
+INITIAL += " --dont_combine_weights_via_disc --offset_range 3 --offset_step 4"
+SOLVENT = "--solvent_correct_fsc --solvent_mask mask.mrc"
+LOCAL = "--oversampling 1 --healpix_order 3 --auto_local_healpix_order 3 --offset_range 3 --offset_step 1.5"
+FSC = "--solvent_correct_fsc --multibody_masks bodies.star"
 POST = f"--mask mask.mrc --i run_half1_class001_unfil.mrc --angpix 3 --o {JOB}postprocess --auto_bfac --autob_lowres 15"
 
 
@@ -34,17 +44,107 @@ def program(name: str, processes: int) -> str:
         (104, f"{MAP} --iter 1 --K 1 --pad 2 --skip_gridding --preread_images", 1, 1),
         (72, f"{MAP} --iter 1 --K 2 --pad 2", 3, 1),
         (60, f"{MAP} --iter 1 --K 1 --pad 2", 4, 1),
-        (56, f"{MAP} {HALVES}", 3, 1),
+        (56, f"{MAP} {HALVES} --pad 2", 3, 1),
+        (64, f"{MAP} {HALVES} {SOLVENT} --pad 2 --skip_gridding --dont_combine_weights_via_disc", 3, 1),
+        (56, f"{MAP} --iter 1 --K 4 --pad 2 --skip_gridding --dont_combine_weights_via_disc", 3, 1),
+        (80, f"{MAP} --iter 1 --K 1 --pad 2 --strict_highres_exp 30", 1, 1),
         (160, f"{PLANES} --iter 2 --K 12 --strict_highres_exp 23 --pad 2", 1, 2),
     ],
 )
 def test_refinements(tmp_path: Path, box: int, words: str, processes: int, threads: int) -> None:
-    """Each goes to the highest resolution that it may (--ini_high, --strict_highres_exp): the most is predicted."""
+    """Each goes to the highest resolution that it may (--ini_high, few iterations): the most is predicted."""
     data(tmp_path, box, 16 if box < 100 else 12)
+    write(tmp_path / "mask.mrc", ball(box, 0.32).astype(float))
     done = run(tmp_path, f"{program('relion_refine', processes)} {IN} {words} --j {threads}", processes, threads)
     assert close(done.ratio), done
-    if "--auto_refine" not in words:  # how many iterations that takes nobody knows
+    if "--auto_refine" in words:
+        assert_full(tmp_path, done)
+    else:
         assert close(done.disk), done
+
+
+def assert_full(folder: Path, done: Ran) -> None:
+    """How many iterations an automatic refinement takes nobody knows before: what it writes in so many is predicted,
+    and that it is not more than what is said."""
+    took = len(list((folder / JOB).glob("run_it*_optimiser.star"))) - 1
+    assert took < disk.AUTO
+    assert close(disk.refined(done.facts, took) / done.written), done
+    assert done.disk > 1, done
+
+
+def reached(folder: Path) -> int:
+    """The largest Fourier box that a refinement has used, pixels."""
+    found = [
+        block.pairs["rlnCurrentImageSize"]
+        for path in (folder / JOB).glob("run_it*_model.star")
+        for block in star.first(path, path.name, ("model_general",)).values()
+    ]
+    return max(map(int, found))
+
+
+@pytest.mark.parametrize(("box", "noise", "threads"), [(128, 6.0, 2), (160, 2.0, 1)])
+def test_a_classification_that_stays_coarse(tmp_path: Path, box: int, noise: float, threads: int) -> None:
+    """It takes what the box that it used takes, and that is between the least and the most that are said."""
+    data(tmp_path, box, 80, noise=noise)
+    line = f"`which relion_refine` {IN} {PLANES} --iter 6 --K 10 --pad 2 --tau2_fudge 2 --j {threads}"
+    done = run(tmp_path, line, 1, threads)
+    assert close(done.disk), done
+    job = described.refinement(done.facts)
+    assert job
+    size = reached(tmp_path)
+    assert size < job.size
+    assert close(memory.refinement(replace(job, size=size)) / done.memory), (size, done)
+    assert done.said.least.memory < done.memory < done.said.most.memory, done
+
+
+@pytest.mark.parametrize(
+    ("box", "words", "processes", "threads"),
+    [
+        (64, "--K 1 --pad 2 --skip_gridding --particle_diameter 60 --healpix_order 1", 1, 1),
+        (88, "--K 3 --pad 1 --particle_diameter 60 --healpix_order 1", 1, 2),
+        (72, "--K 2 --pad 2 --particle_diameter 60 --healpix_order 1", 3, 1),
+        (40, "--K 2 --pad 1 --particle_diameter 110 --sgd_fin_resol 8 --healpix_order 1", 1, 1),  # becomes finer
+    ],
+)
+def test_initial_models(tmp_path: Path, box: int, words: str, processes: int, threads: int) -> None:
+    data(tmp_path, box, 24)
+    line = f"{program('relion_refine', processes)} --o {JOB}run --i particles.star --ctf {INITIAL} {words}"
+    done = run(tmp_path, f"{line} --j {threads}", processes, threads)
+    assert close(done.ratio), done
+    assert close(done.disk), done
+
+
+@pytest.mark.parametrize(
+    ("box", "count", "overlap", "threads", "words"),
+    [
+        (48, 2, 0.06, 1, "--pad 2 --skip_gridding"),
+        (72, 2, 0.06, 1, "--pad 1"),
+        (52, 3, 0.06, 2, "--pad 2"),
+        (48, 3, 0.0, 1, "--pad 2"),
+    ],
+)
+def test_bodies(tmp_path: Path, box: int, count: int, overlap: float, threads: int, words: str) -> None:
+    """A MultiBody, from an iteration of a refinement that has not converged, and its analysis. Whether bodies overlap
+    is not known before: less is taken where they do not."""
+    data(tmp_path, box, 40)
+    line = f"`which relion_refine_mpi` {IN} {MAP} {HALVES} {words[:7]} --auto_iter_max 2 --j 1"
+    run(tmp_path, line, 3)
+    kept(tmp_path, "Refine3D/job008")
+    bodies(tmp_path, box, count, overlap)
+    line = f"`which relion_refine_mpi` --continue Refine3D/job008/run_it002_optimiser.star --o {JOB}run {LOCAL} {words}"
+    line += f" {FSC} --dont_combine_weights_via_disc --pool 3 --j {threads}"
+    done = run(tmp_path, line, 3, threads)
+    job = described.refinement(done.facts)
+    assert job
+    assert close(memory.refinement(job if overlap else replace(job, masks=count)) / done.memory), done
+    assert done.ratio > 0.7
+    assert_full(tmp_path, done)
+    kept(tmp_path, "MultiBody/job009")
+    line = "`which relion_flex_analyse` --PCA_orient --do_maps --k 2 --bodies bodies.star"
+    line += f" --data MultiBody/job009/run_data.star --model MultiBody/job009/run_model.star --o {JOB}analyse"
+    done = run(tmp_path, line)
+    assert close(done.ratio) if overlap else done.ratio > 1, done
+    assert close(done.disk), done
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from cryoburst.database.ledger import Ledger
+from cryoburst.engine.world import World
 from cryoburst.model.errors import BadInput
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState
@@ -109,3 +110,20 @@ def test_an_unknown_price_is_told(ledger: Ledger) -> None:
 
 def test_budgets_are_no_more_than_infinite() -> None:
     assert math.isinf(settings().budget_run)
+
+
+def test_what_is_nearly_used_up_is_told_while_a_run_goes_on(ledger: Ledger) -> None:
+    run = rent(ledger, RUN)  # 10 USD until its deadline
+    clock = [NOW + 3600]
+    world = World(ledger, "me", lambda: clock[0], {}, {}, lambda url: None, lambda url: (b"", ""))  # type: ignore[arg-type, return-value]
+
+    def told(**given: float) -> list[str]:
+        return budgets.nearly_used(world, settings(**given))(run)
+
+    assert told(budget_project=20.0, budget_run=12.0) == []
+    assert told(budget_project=12.0) == ["80% of the budget of the project /p (12.00 USD) are spent or promised"]
+    assert told(budget_run=10.0) == [], "of its own, what is spent"
+    clock[0] = NOW + 8 * 3600
+    assert told(budget_run=10.0) == ["80% of the budget of this run (10.00 USD) are spent"]
+    free = rent(ledger, replace(RUN, uid="b" * 16), usd=0.0)
+    assert budgets.nearly_used(world, settings(budget_project=1.0))(free) == []

@@ -49,6 +49,14 @@ def look(place: Place, path: str) -> Seen | None:
         return None
 
 
+def changed(seen: Seen) -> int:
+    """When a file, its content, its time or its name was last changed, ns since the epoch; 0 when it is no more."""
+    try:
+        return os.stat(seen.source).st_ctime_ns
+    except OSError:
+        return 0
+
+
 def walk(top: str) -> Iterator[str]:
     """Absolute paths of all files and links below a folder, in no order; links to folders are not entered."""
     folders = [top]

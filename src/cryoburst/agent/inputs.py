@@ -44,6 +44,7 @@ class Fetch:
         self._lock = threading.Lock()
         self._thread = threading.Thread(target=self._fetch_all, daemon=True)
         self._failure: Exception | None = None
+        self._begun = False  # the command
         self.total = sum(each.size for each in self._inputs if each.key)
         self.bytes = 0
         self.ready = threading.Event()
@@ -67,8 +68,11 @@ class Fetch:
         """How the attempt ends for what could not be fetched; None while nothing failed. Raises a bug's error."""
         error = self._failure
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-            fitted = f"{self.bytes} of {self.total} bytes of the inputs fitted on it"
-            return Ended("disk_full", f"the machine's disk is full: {fitted}")
+            came = f"{self.bytes} of {self.total} bytes of the inputs"
+            full = (
+                f"became full while inputs came: {came} were on it" if self._begun else f"is full: {came} fitted on it"
+            )
+            return Ended("disk_full", f"the machine's disk {full}")
         if isinstance(error, CryoburstError | OSError):
             return Ended("inputs", f"the inputs could not be fetched: {sentence_of(error)}")
         if error is not None:
@@ -98,12 +102,13 @@ class Fetch:
                     fetch_object(open_store(each.store), self._line, found, targets[each.path])
                     self._moved(each.size, True)
             early = [each for each in self._inputs if each.path not in late]
-            self._receive(_wanted(each, targets[each.path]) for each in early if each.key and not each.store)
+            self._receive(self._wanted(each, targets[each.path]) for each in early if each.key and not each.store)
             for each in early:
                 now = identity(targets[each.path])
                 if now is None or now[0] != each.size:
                     raise Corrupt("an input is not on the machine as it was promised", where=each.path)
                 self.staged[each.path] = now
+            self._begun = True
             self.ready.set()
             self._fetch_late(late)
         except GivenUp:
@@ -120,13 +125,16 @@ class Fetch:
         for each in sorted(self._inputs, key=lambda each: each.path):
             target = targets[each.path]
             if self._may_be_late(each) and promised.hold(target, each.size, each.mtime_ns):
-                late[each.path] = _wanted(each, target, promised.descriptor(target))
-                self.staged[each.path] = identity(target) or (0, 0, 0)
+                late[each.path] = self._wanted(each, target, promised.descriptor(target))
+                self.staged[each.path] = promised.identity(target)
         return late
 
     def _fetch_late(self, late: dict[str, Wanted]) -> None:
         most = FIRST
         while late and self.promised is not None:
+            for path in self.promised.thrown_away():
+                self.promised.keep(path)
+                late = {name: each for name, each in late.items() if each.target != path}
             asked = self.promised.waited_for()
             group = _first(sorted(late.values(), key=lambda each: each.target not in asked), most)
             began = time.monotonic()
@@ -134,23 +142,23 @@ class Fetch:
             size = sum(late.pop(each.name).size for each in group)
             most = int(size / max(time.monotonic() - began, 0.001) * TURN)
 
+    def _wanted(self, each: SpecInput, target: str, into: int = -1) -> Wanted:
+        place = documents.Place(each.key, each.offset)
+        aside = self._place.notes if into >= 0 else ""  # the job must not see it beside its inputs
+        return Wanted(each.path, target, each.size, each.checksum, place, each.mtime_ns, into, aside)
+
     def _receive(self, wanted: Iterable[Wanted], done: Callable[[Wanted], None] = lambda _: None) -> None:
         if unreceived := self._receiver.receive(wanted, done):
             raise unreceived[0].error
 
     def _came(self, wanted: Wanted) -> None:
         assert self.promised is not None
-        self.staged[wanted.name] = identity(wanted.target) or (0, 0, 0)
+        self.staged[wanted.name] = self.promised.identity(wanted.target)
         self.promised.keep(wanted.target)
 
     def _moved(self, size: int, _wire: bool) -> None:
         with self._lock:
             self.bytes += size
-
-
-def _wanted(each: SpecInput, target: str, into: int = -1) -> Wanted:
-    place = documents.Place(each.key, each.offset)
-    return Wanted(each.path, target, each.size, each.checksum, place, each.mtime_ns, into)
 
 
 def _first(wanted: list[Wanted], most: int) -> list[Wanted]:

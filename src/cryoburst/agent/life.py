@@ -65,8 +65,9 @@ def _carry_out(attempt: Attempt, token: str) -> None:
             attempt.open_logs({})
             command = Command(attempt, clean, fetch)
             raise command.wait()
-        finally:
-            fetch.end()
+        except Ended:
+            fetch.end()  # not for any other error: then the job is still there
+            raise
     except Ended as end:
         attempt.finish(end)
 

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from cryoburst.agent.files import Identity, Seen, look
 from cryoburst.agent.place import Pace, Place
 from cryoburst.agent.prefix import GivenUp, Patience, Prefix
+from cryoburst.agent.promised import is_coming
 from cryoburst.model import documents
 from cryoburst.model.documents import Batch, Output
 from cryoburst.model.errors import StoreError, one_line
@@ -24,6 +25,7 @@ from cryoburst.transfer.send import CHANGED
 OUTPUTS = "outputs/"  # the folder of blobs of an attempt
 SENDERS = 4
 TOGETHER = 256  # small files that go in one pack, at most: what is ready must not wait long for others
+NOT_COME = " (an input that has not come)"
 RESEND = 10.0  # a file that changes again and again is sent again after this many times the time that sending it took
 
 
@@ -70,9 +72,14 @@ class Outputs:
         seen = look(self._place, path)
         if seen is None or seen.path in self.ignored or self.staged.get(seen.path) == seen.identity:
             return None
+        if is_coming(seen.source):
+            self.left[seen.path] = f"{seen.path}{NOT_COME}"
+            return None
         if seen.stays:
             self.left[seen.path] = seen.stays
             return None
+        if self.left.get(seen.path, "").endswith(NOT_COME):
+            del self.left[seen.path]  # it has
         with self._changed:
             sent = self._sent.get(seen.path)
             return None if sent and self._same(seen, sent) else seen

@@ -114,7 +114,7 @@ def _print(by: str, lines: Sequence[dict[str, Any]], budgets: Sequence[dict[str,
         total = _total(lines)
         unknown = "" if total["usd"] is not None else ", and more whose price is not known"
         print(f"\nSo far {usd(total['known_usd'])}{unknown}.")
-    from cryoburst.services.budgets import SAID_AT
+    from cryoburst.engine.budget import SAID_AT
 
     for each in budgets:
         if each["limit_usd"] is not None and each["used_usd"] >= SAID_AT * each["limit_usd"]:

@@ -33,7 +33,7 @@ log = logging.getLogger("cryoburst")
 WORKERS = 8
 LOOK = 0.3  # s that a tick waits for stores; who answers later is heard in a later tick
 SYNC_AGAIN = 5.0  # s after a live sync that failed
-ASK_AGAIN = 60.0  # s between two looks whether the store takes anything from anybody
+ASK_AGAIN = 60.0  # s between two looks whether the store takes anything from anybody, or at what budgets have left
 TELL = 10.0  # s between two lines on the progress of a split run in its log, when no part changed its place
 RECOVER_AGAIN = 5.0  # s after a rebuilding that could not read everything
 
@@ -89,6 +89,10 @@ class Reconciler:
         for run in runs:
             if run.budget_usd is not None and not run.part and (told := budget.warning(world, run)):
                 self._event(run, told, once=True)
+            if not run.part and world.clock() >= self._not_before.get(f"{run.uid} budgets", 0.0):
+                self._not_before[f"{run.uid} budgets"] = world.clock() + ASK_AGAIN
+                for told in world.nearly(run):
+                    self._event(run, told, once=True)
         for token in self._reaper.reap(self._listings, self._busy):
             self._start(token, self._reaper.delete, token)
         if finish:

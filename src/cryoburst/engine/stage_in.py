@@ -115,7 +115,7 @@ def stage_in(world: World, run: Run) -> Run | None:
         beat_least=rhythm.beat_least,
         settled=sorted(resume.settled) if resume else [],
         void=sorted(resume.void) if resume else [],
-        late=world.terms.late,
+        late=world.terms.late if job.patient else 0,
     )
     store.put(run.prefix + "spec.json", documents.dump(spec))
     if resume is not None:

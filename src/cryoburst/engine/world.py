@@ -32,6 +32,7 @@ class World:
     hours: Callable[[Run, Offer], float] = lambda run, offer: 0.0  # how long a run takes on an offer; 0: unknown
     budget: Callable[[Run], float | None] = lambda run: None  # USD that its project and user have left; None: no end
     budget_run: float = math.inf  # USD that any run may cost, its parts included
+    nearly: Callable[[Run], list[str]] = lambda run: []  # sentences on those of its budgets that are nearly used up
 
     def job(self, run: Run) -> Job:
         """The job of a run as its package reads it now, fitted as it was when the run began: of a part its own, of a

@@ -69,6 +69,7 @@ class Job:
     software: dict[str, str] = field(default_factory=dict[str, str])  # needed on the machine: {"relion": "3"}, a series
     version: str = ""  # of the program that made the project, as far as the project says: "3.1"
     wishes: Wishes = field(default_factory=Wishes)
+    patient: bool = False  # whether its programs, all of them, open files so that they can be made to wait for one
     restart: str = ""  # the file that --continue starts from; empty for a fresh job
     made: frozenset[str] | None = None  # of its own folder, what it goes on from; None: whatever is there
     part: int = 0  # of a split job: which part, from 1 on; 0 is the join of what the parts made

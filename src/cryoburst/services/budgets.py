@@ -15,6 +15,7 @@ from typing import cast
 
 from cryoburst.database.ledger import Ledger
 from cryoburst.engine import bill
+from cryoburst.engine.budget import SAID_AT, machines_of, spent
 from cryoburst.engine.perform import machine_token
 from cryoburst.engine.world import World
 from cryoburst.model.errors import BadInput
@@ -26,7 +27,6 @@ from cryoburst.services.places import config_folder
 from cryoburst.services.settings import Settings
 from cryoburst.stores.tariff import tariff
 
-SAID_AT = 0.8  # of a budget, from which on it is told
 FORMAT = 1
 
 
@@ -46,13 +46,16 @@ class Budget:
         return max(0.0, self.limit - self.used)
 
     @property
+    def whose(self) -> str:
+        """Whose it is, for people."""
+        return {"run": "this run", "project": f"the project {self.name}", "user": f"{self.name} this month"}[self.scope]
+
+    @property
     def sentence(self) -> str:
         """How much of it is used, for people."""
-        whose = {"run": "this run", "project": f"the project {self.name}", "user": f"{self.name} this month"}[
-            self.scope
-        ]
         more = ", and more whose price is not known" if self.unknown else ""
-        return f"{money(self.used)} of {money(self.limit)} USD of the budget of {whose} are spent or promised{more}"
+        amount = f"{money(self.used)} of {money(self.limit)} USD"
+        return f"{amount} of the budget of {self.whose} are spent or promised{more}"
 
 
 def binding(ledger: Ledger, settings: Settings, run: Run, now: float, but: str = "") -> list[Budget]:
@@ -102,6 +105,25 @@ def left(ledger: Ledger, settings: Settings, run: Run, now: float, but: str = ""
 def for_engine(world: World, settings: Settings) -> Callable[[Run], float | None]:
     """What the engine asks before it orders the machine of a run's attempt; see ``left``."""
     return lambda run: left(world.ledger, settings, run, world.clock(), machine_token(run))
+
+
+def nearly_used(world: World, settings: Settings) -> Callable[[Run], list[str]]:
+    """What the engine tells of a run while it goes on: a sentence for each budget of which most is used, and of the run
+    itself most spent. Nothing of a run that costs nothing."""
+
+    def told(run: Run) -> list[str]:
+        machines, now = machines_of(world, run), world.clock()
+        if all(machine.usd_per_hour == 0 for machine in machines):
+            return []
+        found: list[str] = []
+        for each in binding(world.ledger, settings, run, now):
+            amount = spent(machines, now) if each.scope == "run" else each.used
+            if amount >= SAID_AT * each.limit:
+                how = "spent" if each.scope == "run" else "spent or promised"
+                found.append(f"{SAID_AT:.0%} of the budget of {each.whose} ({money(each.limit)} USD) are {how}")
+        return found
+
+    return told
 
 
 def used(runs: Sequence[Run], machines: Iterable[Machine], now: float, window: bill.Window) -> Price:

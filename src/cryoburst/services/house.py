@@ -67,6 +67,7 @@ def open_world(settings: Settings) -> World:
         budget_run=settings.budget_run,
     )
     world = replace(world, hours=forecast.hours_on(world), budget=budgets.for_engine(world, settings))
+    world = replace(world, nearly=budgets.nearly_used(world, settings))
     if not ledger.complete:
         found = sum(not run.part for run in recover(world, known_stores(settings)).runs)
         if found:

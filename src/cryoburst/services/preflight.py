@@ -155,14 +155,14 @@ def _place(world: World, job: Job, run: Run, examined: Examined) -> tuple[Run, O
     except perform.NoOffer as error:
         why = error.advice
     else:
-        return sure, offer, list(_sizes(most, offer))
+        return sure, offer, list(_sizes(least, most, offer))
     unsure = _needing(run, least)
     try:
         offer = perform.choose(world, job, unsure)
     except perform.NoOffer as error:
         return unsure, None, [Finding("error", "machine", _said(error))]
     said = list(_doubts(least, most, offer)) or [Finding("warning", "machine", f"it may not fit: {why}")]
-    return unsure, offer, [*said, *_sizes(most, offer)]
+    return unsure, offer, [*said, *_sizes(least, most, offer)]
 
 
 def _said(error: perform.NoOffer) -> str:
@@ -189,11 +189,12 @@ def _rows(demand: Demand, offer: Offer) -> tuple[tuple[str, int, int], ...]:
     )
 
 
-def _sizes(most: Demand, offer: Offer) -> Iterable[Finding]:
-    """What the job is predicted to take, beside what the machine has."""
-    for what, taken, there in _rows(most, offer):
+def _sizes(least: Demand, most: Demand, offer: Offer) -> Iterable[Finding]:
+    """What the job is predicted to take, beside what the machine has: the most, and the least where it is far less."""
+    for (what, taken, there), (_, begun, _) in zip(_rows(most, offer), _rows(least, offer), strict=True):
         if taken:
             has = f"the machine has {gigabytes(there)}" if there else "what the machine has is not known"
             if what == "disk" and offer.rented_disk_bytes:
                 has = f"a disk of {gigabytes(offer.rented_disk_bytes)} is rented with the machine"
-            yield Finding("info", what, f"at most about {gigabytes(taken)}; {has}")
+            less = f", at least about {gigabytes(begun)}" if 0 < begun < taken / 2 else ""
+            yield Finding("info", what, f"at most about {gigabytes(taken)}{less}; {has}")

@@ -20,13 +20,14 @@ class Wanted:
     place: Place
     mtime_ns: int
     into: int = -1  # an open file whose content it becomes, when there is one at the target already
+    aside: str = ""  # the folder in which it is written until it is verified; else the target's
 
     @property
     def beside(self) -> str:
         """The hidden name that it has while it is coming: of a fixed length, the same for the same name and content."""
         folder, _, name = self.target.rpartition("/")
         mark = hashlib.sha256(f"{name}\0{self.checksum}".encode("utf-8", "surrogateescape")).hexdigest()[:24]
-        return f"{folder}/{UNFINISHED}{mark}"
+        return f"{self.aside or folder}/{UNFINISHED}{mark}"
 
     def take(self, temporary: str) -> None:
         """Give a verified file its final name, or its content to the open file. Raises OSError."""

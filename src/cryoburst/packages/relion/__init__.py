@@ -16,6 +16,7 @@ from cryoburst.model.split import Cut
 from cryoburst.packages.relion import closure, course, fit, markers, panels, past, resume
 from cryoburst.packages.relion import parts as parts_
 from cryoburst.packages.relion import progress as progress_
+from cryoburst.packages.relion.jobtypes import opens_plainly
 from cryoburst.packages.relion.project import locate, read_job_star
 from cryoburst.packages.relion.script import from_note, has_header, read_script, value
 
@@ -71,6 +72,7 @@ class Relion:
             software={"relion": told.version.split(".")[0]},
             version=told.version,
             wishes=script.wishes,
+            patient=bool(commands) and all(opens_plainly(words[0]) for words in commands),
             restart=next((v for words in commands if (v := value(words, "--continue"))), ""),
         )
 

@@ -134,6 +134,12 @@ def program(name: str) -> Program | None:
     return PROGRAMS.get(name.removesuffix("_mpi"))
 
 
+def opens_plainly(name: str) -> bool:
+    """Whether a program was watched, and waits for a file that its machine lets it wait for (never O_NONBLOCK)."""
+    known = program(name)
+    return known is not None and known.verified == "strace"
+
+
 def label_of(number: int) -> str | None:
     """The label of a 3.1 job type number; None when there is no such type."""
     return next((t.label for t in TYPES if t.number == number), None)

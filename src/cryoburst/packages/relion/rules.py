@@ -280,8 +280,10 @@ def subtract(line: Line) -> None:
 
 
 def flex_analyse(line: Line) -> None:
-    """Orientations, model and bodies; images are not opened."""
-    line.take("data", "bodies")
+    """Orientations, model, and bodies with their masks; images are not opened."""
+    line.take("data")
+    if line.get("bodies"):
+        line.follow(line.need("bodies"), "rlnBodyMaskName")
     if line.get("model"):
         model_maps(line, line.need("model"))
 

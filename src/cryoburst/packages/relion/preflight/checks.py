@@ -190,7 +190,7 @@ def mask_diameter(facts: Facts) -> Found:
 def half_sets(facts: Facts) -> Found:
     """Two half sets have an odd number of MPI processes, 3 at least, and one class; error."""
     # MlOptimiserMpi::initialiseWorkLoad, MlOptimiser::iterate, MlOptimiser::initialiseGeneral
-    if facts.rule != "refine" or not facts.has("split_random_halves"):
+    if facts.rule != "refine" or not facts.on("split_random_halves", "rlnDoSplitRandomHalves"):
         return
     processes = facts.job.resources.processes
     if processes < 3 or processes % 2 == 0:

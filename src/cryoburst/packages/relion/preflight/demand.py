@@ -107,5 +107,6 @@ MEMORY: dict[str, Callable[[Facts], int]] = {
     "motion_refine": _by(described.polishing, memory.polishing),
     "postprocess": _half_maps,
     "subtract": _by(described.refinement, maps.subtraction),
+    "flex_analyse": _by(described.flexibility, maps.flexibility),
     MASK_CREATE: _by(described.mask, maps.mask),
 }

@@ -11,7 +11,9 @@ from cryoburst.packages.relion.preflight.facts import Facts
 
 SYMMETRY = {"T": 12, "O": 24, "I": 60}  # operators of the polyhedral groups; CN has N and DN 2 N
 LOCAL_DIRECTIONS, LOCAL_TURNS = 113, 13  # within 3 sigma of a local search, whose sigma is two steps (healpix_sampling)
-FIRST_SHELLS = 10  # --incr_size: shells beyond the resolution that are used
+SHELLS = 10  # --incr_size: shells beyond the resolution that are used
+DIGITAL = 0.07  # of the box: the shell up to which references are used that RELION makes itself
+FINEST = 7  # the order of steps of 0.2 degrees with oversampling: few go on to finer ones
 PICK, PICKS_HEAD = 68, 200  # bytes of a row and of the head of a coordinate file as AutoPick writes it
 
 
@@ -27,74 +29,149 @@ def refinement(facts: Facts, *, sure: bool = True) -> memory.Refinement | None:
         reference is not None and reference.z == reference.x and not facts.reference.endswith(".mrcs")
     )
     dimensions = _whole(optimiser.get("rlnReferenceDimensionality")) or (3 if solid else 2)
-    pixel = first.pixel if first and first.pixel else reference.pixel if reference else 0.0
-    halves = facts.has("split_random_halves") or optimiser.get("rlnDoSplitRandomHalves") == "1"
-    padding = _decimal(optimiser.get("rlnPaddingFactor")) or facts.number("pad", 2)
     classes = _whole(optimiser.get("rlnNrClasses")) or max(_references(facts), round(facts.number("K", 1)))
+    bodies, _ = body_masks(facts)
     resources = facts.job.resources
-    rotations = _rotations(facts, dimensions, sure=sure)
     return memory.Refinement(
         box=box,
-        size=_size(facts, box, pixel, sure=sure),
+        size=_size(facts, box, sure=sure),
         dimensions=dimensions,
-        classes=max(classes, _bodies(facts)),
+        classes=max(classes, bodies),
         particles=found.count,
-        rotations=rotations,
+        rotations=_rotations(facts, dimensions, box, sure=sure),
         shifts=1
         if facts.has("skip_align")
         else shifts(facts.number("offset_range", 6), facts.number("offset_step", 2)),
-        padding=padding,
-        oversampling=round(facts.number("oversampling", 1)),
+        padding=facts.kept("pad", "rlnPaddingFactor", 2),
+        oversampling=round(facts.kept("oversampling", "rlnAdaptiveOversampleOrder", 1)),
         processes=resources.processes,
         threads=resources.threads,
         pool=round(facts.number("pool", 1)),
         labels=len(found.labels),
         preread=facts.has("preread_images"),
-        halves=halves,
-        symmetry=operators(facts.line.get("sym")) > 1 and dimensions == 3,
+        halves=facts.on("split_random_halves", "rlnDoSplitRandomHalves"),
+        symmetry=operators(_symmetry(facts)) > 1 and dimensions == 3 and not bodies,
         gridding=not facts.has("skip_gridding"),
-        solvent_fsc=facts.has("solvent_correct_fsc"),
-        momentum=facts.has("sgd") or facts.has("grad"),
+        solvent_fsc=facts.on("solvent_correct_fsc", "rlnDoSolventFscCorrection"),
+        momentum=gradient(facts) or facts.has("grad"),
         on_the_fly=facts.has("onthefly_shifts"),
+        through_files=not facts.has("dont_combine_weights_via_disc"),
+        masks=_masks(facts, bodies, sure=sure),
     )
 
 
-def _size(facts: Facts, box: int, pixel: float, *, sure: bool) -> int:
-    """The largest Fourier box: the whole one, unless a resolution is a limit; at least that of the first iteration."""
+def automatic(facts: Facts) -> bool:
+    """Whether a refinement decides itself when it ends, and goes to the highest resolution then: also a MultiBody."""
+    return facts.on("auto_refine", "rlnDoAutoRefine")
 
-    def of(resolution: float) -> int:  # MlModel::getPixelFromResolution and updateImageSizeAndResolutionPointers
+
+def gradient(facts: Facts) -> bool:
+    """Whether a refinement takes a few particles at a time, as InitialModel does."""
+    return facts.on("sgd", "rlnDoStochasticGradientDescent")
+
+
+def iterations(facts: Facts) -> int:
+    """How many iterations a refinement will do that is not automatic; of one that is continued the rest."""
+    if gradient(facts):
+        stages = (
+            ("sgd_ini_iter", "rlnSgdInitialIterations", 50),
+            ("sgd_inbetween_iter", "rlnSgdInBetweenIterations", 200),
+            ("sgd_fin_iter", "rlnSgdFinalIterations", 50),
+        )
+        whole = sum(facts.kept(option, label, default) for option, label, default in stages)
+    else:
+        whole = facts.kept("iter", "rlnNumberOfIterations", 50)
+    return max(0, round(whole) - _whole(facts.optimiser.get("rlnCurrentIteration")))
+
+
+def _pixel(facts: Facts) -> float:
+    """Å/px of the particles, or of the reference; 0 when it is not known."""
+    reference = facts.head(facts.reference)
+    return facts.first.pixel if facts.first and facts.first.pixel else reference.pixel if reference else 0.0
+
+
+def _size(facts: Facts, box: int, *, sure: bool) -> int:
+    """The largest Fourier box: at most the whole one, at least that of the first iteration.
+
+    --strict_highres_exp is no limit: it holds where images are compared, and the maps go on growing (MlOptimiser::
+    updateImageSizeAndResolutionPointers).
+    """
+    pixel = _pixel(facts)
+
+    def of(resolution: float) -> int:  # MlModel::getPixelFromResolution
         return min(box, 2 * round(box * pixel / resolution)) if resolution > 0 and pixel else box
 
+    current = _whole(facts.optimiser.get("rlnCurrentImageSize"))
     if facts.rule == "subtract":
-        return _whole(facts.optimiser.get("rlnCurrentImageSize")) or box
-    limit = of(facts.number("strict_highres_exp", -1))
-    if facts.has("sgd"):
-        finest = min(facts.number("sgd_ini_resol", 35), facts.number("sgd_fin_resol", 15))
-        limit = min(limit, of(finest) + 2 * FIRST_SHELLS)
-    if sure or facts.has("auto_refine"):  # its last iteration uses all
-        return min(limit, box)
-    initial = facts.number("ini_high", -1)
-    begin = of(initial) if initial > 0 else 2 * round(0.07 * box)
-    return min(limit, box, begin + 2 * FIRST_SHELLS)
+        return current or box
+    if gradient(facts):
+        return min(box, of(_end(facts)) + 2 * SHELLS)
+    if automatic(facts):  # its last iteration uses all
+        return box
+    initial, named = facts.number("ini_high", -1), bool(facts.get("ref"))
+    begin = current or (of(initial) if initial > 0 else 2 * round(DIGITAL * box)) + 2 * SHELLS
+    if not sure:
+        return min(box, begin)
+    # Nothing is known of a reference that is not filtered. Else what was not used has no signal (BackProjector::
+    # updateSSNRarrays), so that no iteration goes further than so many shells beyond the one before.
+    unfiltered = named and initial <= 0 and not current
+    grown = begin + 2 * SHELLS * (iterations(facts) - (not current))
+    return box if unfiltered else min(box, grown)
 
 
-def _rotations(facts: Facts, dimensions: int, *, sure: bool) -> int:
+def _end(facts: Facts) -> float:
+    """The finest resolution that an InitialModel uses, Å."""
+    ends = (("sgd_ini_resol", "rlnSgdInitialResolution", 35), ("sgd_fin_resol", "rlnSgdFinalResolution", 15))
+    return min(facts.kept(option, label, default) for option, label, default in ends)
+
+
+def _rotations(facts: Facts, dimensions: int, box: int, *, sure: bool) -> int:
     """Orientations that are looked at at once, before oversampling (healpix_sampling.cpp)."""
     if facts.has("skip_align") or facts.has("skip_rotate"):
         return 1
     if dimensions == 2:
         return math.ceil(360 / (facts.number("psi_step", -1) if facts.number("psi_step", -1) > 0 else 10))
-    order = round(facts.number("healpix_order", 2))
+    order = round(facts.kept("healpix_order", "rlnHealpixOrder", 2))
     local = LOCAL_DIRECTIONS * LOCAL_TURNS
-    if facts.has("auto_refine"):
-        first_local = round(facts.number("auto_local_healpix_order", 4))
+    if automatic(facts):
+        first_local = round(facts.kept("auto_local_healpix_order", "rlnAutoLocalSearchesHealpixOrder", 4))
         if order >= first_local:
             return local
         order = first_local - 1 if sure else order
     elif facts.number("sigma_ang", -1) > 0 or facts.number("sigma_rot", -1) > 0:
         return local
-    directions = math.ceil(12 * 4**order / operators(facts.line.get("sym")))
-    return max(directions * 6 * 2**order, local if facts.has("auto_refine") else 1)
+    elif gradient(facts) and sure:
+        order = max(order, _finest(facts, box, _end(facts)))
+    return max(_directions(facts, order) * 6 * 2**order, local if automatic(facts) else 1)
+
+
+def directions(facts: Facts, box: int, iteration: int) -> int:
+    """Directions that are sampled in an iteration. An automatic refinement goes on to finer ones, at the earliest with
+    every second iteration, until steps are finer than its accuracy (MlOptimiser::updateAngularSampling). Few have a
+    better one than an eighth of what the highest resolution asks for, and than 0.2 degrees."""
+    order = round(facts.kept("healpix_order", "rlnHealpixOrder", 2))
+    if automatic(facts):
+        order = max(order, min(order + iteration // 2, _finest(facts, box, 2 * _pixel(facts)) + 3, FINEST))
+    return _directions(facts, order)
+
+
+def _directions(facts: Facts, order: int) -> int:
+    return math.ceil(12 * 4**order / operators(_symmetry(facts)))
+
+
+def _finest(facts: Facts, box: int, resolution: float) -> int:
+    """The order whose steps are, with oversampling, as fine as a resolution (Å) asks for at the particle's edge."""
+    given = facts.kept("particle_diameter", "rlnParticleDiameter", -1)
+    diameter = given if given > 0 else box * _pixel(facts)
+    if resolution <= 0 or diameter <= 0:
+        return 0
+    steps = math.ceil(math.pi * diameter / resolution)
+    oversampling = round(facts.kept("oversampling", "rlnAdaptiveOversampleOrder", 1))
+    return next((order for order in range(FINEST) if 6 * 2 ** (order + oversampling) >= steps), FINEST)
+
+
+def _symmetry(facts: Facts) -> str:
+    return facts.line.get("sym") or facts.optimiser.get("rlnSymmetryGroup", "")
 
 
 def shifts(range_: float, step: float) -> int:
@@ -240,6 +317,17 @@ def half_maps(facts: Facts) -> maps.Maps | None:
     return maps.Maps(head.x, bool(facts.mask), facts.job.resources.processes) if head else None
 
 
+def flexibility(facts: Facts) -> maps.Flexibility | None:
+    """What decides the memory of relion_flex_analyse. In the job that makes them, its lists are not there yet: the
+    particles are those that the refinement before it begins with."""
+    bodies, path = body_masks(facts)
+    head = facts.head(image(path)) if path else None
+    commands = facts.job.commands if facts.particles is None else ()
+    others = (Facts(facts.job, words, facts.files).particles for words in commands if words != facts.line.words)
+    found = facts.particles or next(filter(None, others), None)
+    return maps.Flexibility(head.x, bodies, found.count, len(found.labels)) if head and found else None
+
+
 def mask(facts: Facts) -> maps.Maps | None:
     """What decides the memory of MaskCreate."""
     head = facts.head(facts.get("i"))
@@ -257,19 +345,21 @@ def _references(facts: Facts) -> int:
     return head.z if head else 0
 
 
-def _bodies(facts: Facts) -> int:
-    path = facts.get("multibody_masks")
-    if not path or not facts.here(path):
-        return 0
-    return max(star.summary(facts.job.project / path, path, ()).rows.values(), default=0)
+def body_masks(facts: Facts) -> tuple[int, str]:
+    """How many bodies a MultiBody has, and the mask of one; 0 of another refinement."""
+    path = facts.get("bodies") or facts.get("multibody_masks") or facts.optimiser.get("rlnBodyStarFile", "")
+    if path in ("", "None") or not facts.here(path):
+        return 0, ""
+    found = star.summary(facts.job.project / path, path, ("rlnBodyMaskName",))
+    return max(found.rows.values(), default=0), next(iter(found.values.get("rlnBodyMaskName", [])), "")
+
+
+def _masks(facts: Facts, bodies: int, *, sure: bool) -> int:
+    """Masks in memory: one of each body, and one more for each other body that it overlaps with, at most all
+    (MlModel::initialiseBodies). No pixels are read here."""
+    overlapping = sure and not facts.has("multibody_norm_overlap")
+    return bodies * bodies if overlapping else bodies
 
 
 def _whole(text: str | None) -> int:
     return int(text) if text and text.isdigit() else 0
-
-
-def _decimal(text: str | None) -> float:
-    try:
-        return float(text or 0)
-    except ValueError:
-        return 0.0

@@ -1,10 +1,25 @@
 """How much disk a job's outputs take, from the files that RELION writes for its type. 0 for a type without a rule."""
 
-from cryoburst.packages.relion.preflight.described import extracted, movies, refinement
+import math
+
+from cryoburst.packages.relion.preflight.described import (
+    automatic,
+    directions,
+    extracted,
+    flexibility,
+    gradient,
+    iterations,
+    movies,
+    refinement,
+)
 from cryoburst.packages.relion.preflight.facts import Facts
+from cryoburst.packages.relion.preflight.memory import sums
 
 FLOAT = 4  # bytes of a pixel in MODE 2, which RELION writes unless --float16
-AUTO = 30  # iterations of an automatic refinement that takes long
+AUTO = 30  # iterations of an automatic refinement that takes long (docs/preflight.md)
+BODY = 90  # bytes of a particle's row in the table of each body
+SAMPLING, DIRECTION = 27, 14  # bytes of a direction in sampling.star, and of a class in it in model.star
+HISTOGRAM = 65_000  # bytes of a plot of relion_flex_analyse
 ROW = 150  # bytes that a refinement adds to a row of a particle list that has none of its columns
 SHELL = 250  # bytes of model.star for each shell of a class
 MODEL = 20_000  # bytes of the rest of it, and of optimiser and sampling
@@ -21,29 +36,61 @@ def outputs(facts: Facts) -> int:
         "ctffind": _fits,
         "extract": _extracted,
         "motion_refine": _polished,
+        "flex_analyse": _flexibility,
     }
     return round(writes[facts.rule](facts)) if facts.rule in writes else 0
 
 
 def _refinement(facts: Facts) -> float:
+    if automatic(facts):
+        return refined(facts, AUTO)
+    every = facts.kept("sgd_write_iter", "rlnSgdWriteEverySubset", 1) if gradient(facts) else 1
+    return refined(facts, math.ceil(iterations(facts) / max(1, every)))
+
+
+def refined(facts: Facts, count: int) -> float:
+    """Bytes that a refinement has on the disk at its fullest, which writes its state so many times after its start."""
     job, found = refinement(facts), facts.particles
     if job is None or found is None:
         return 0
+    map_ = FLOAT * job.box**job.dimensions
+    bodies = job.classes if job.masks else 0
     added = 0 if "rlnMaxValueProbDistribution" in found.labels else ROW
-    listed = facts.inputs[found.path].size + added * found.count
+    listed = facts.inputs[found.path].size + (added + BODY * bodies) * found.count
     described = job.classes * job.box / 2 * SHELL + MODEL
-    each = (FLOAT * job.classes * job.box**job.dimensions + described) * (2 if job.halves else 1) + listed
-    if facts.has("auto_refine"):
-        return AUTO * each + 5 * FLOAT * job.box**job.dimensions  # the last one writes halves and both together
-    if facts.has("sgd"):
-        stages = (("sgd_ini_iter", 50), ("sgd_inbetween_iter", 200), ("sgd_fin_iter", 50))
-        iterations = sum(facts.number(name, default) for name, default in stages)
-        iterations /= max(1.0, facts.number("sgd_write_iter", 10))
-        each *= 2  # the gradients
-    else:
-        iterations = facts.number("iter", 50)
-    scratch = FLOAT * found.count * job.box**2 if facts.line.get("scratch_dir") and not job.preread else 0
-    return (iterations + 1) * each + scratch
+    kinds = 2 if job.momentum or (job.solvent_fsc and job.dimensions == 3) else 1  # the gradients; unfiltered maps
+    halves, once = 2 if job.halves else 1, float(bodies * map_)  # the masks
+    each = (kinds * job.classes * map_ + described) * halves + listed
+    if job.dimensions == 3:
+        each += _directions(facts, job.box, count) * (SAMPLING + DIRECTION * job.classes * halves)
+    every = job.classes * sums(job)
+    # Processes of one half, or of no halves, add up through files (MlOptimiserMpi::combineAllWeightedSumsViaFile).
+    transient = (job.processes - 1) * every if job.through_files and (job.processes - 1) // halves > 1 else 0
+    if automatic(facts):
+        # At the end the sums of both halves, as floats, and those of one as they are
+        # (writeTemporaryDataAndWeightArrays, combineWeightedSumsTwoRandomHalvesViaFile); what stays are both
+        # unfiltered maps, and all particles together.
+        transient = max(transient, every * (1 + job.through_files))
+        once += 3 * job.classes * map_ + listed + described
+    if facts.line.get("scratch_dir") and not job.preread:
+        once += FLOAT * found.count * job.box**2
+    return (count + 1) * each + once + transient
+
+
+def _directions(facts: Facts, box: int, count: int) -> float:
+    """How many are sampled in an iteration, on average: always as many, but of an automatic refinement."""
+    steps = range(count + 1) if automatic(facts) else (0,)
+    return sum(directions(facts, box, step) for step in steps) / len(steps)
+
+
+def _flexibility(facts: Facts) -> float:
+    job = flexibility(facts)
+    if job is None:
+        return 0
+    components = round(facts.number("k", -1))
+    movies_ = components if components >= 0 else 6 * job.bodies  # those that explain --v of the variance
+    maps = job.bodies + movies_ * facts.number("maps_per_movie", 10) * facts.has("do_maps")
+    return maps * FLOAT * job.box**3 + (6 * job.bodies + 1) * HISTOGRAM + REPORT
 
 
 def _movies(facts: Facts) -> float:

@@ -4,6 +4,7 @@ Everything is read at most once, and only when a check asks for it; what the clo
 on this disk (a stub, an object in a bucket) is unknown, never wrong.
 """
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +16,6 @@ from cryoburst.packages.relion.files import Files
 from cryoburst.packages.relion.jobtypes import program
 
 CLOSE = 0.001  # Å/px: RELION takes two pixel sizes for the same within this (MlModel::initialiseFromImages)
-OPTIMISER = ("rlnExperimentalDataStarFile", "rlnModelStarFile", "rlnDoAutoRefine", "rlnDoCorrectCtf")
 
 
 @dataclass(frozen=True)
@@ -58,10 +58,15 @@ class Facts:
 
     def number(self, option: str, default: float) -> float:
         """The value of an option, a number; the default when it is absent or none."""
-        try:
-            return float(self.line.get(option) or default)
-        except ValueError:
-            return default
+        return _number(self.line.get(option), default)
+
+    def kept(self, option: str, label: str, default: float) -> float:
+        """The value of an option, a number; when it is absent, what the optimiser that is continued says."""
+        return self.number(option, _number(self.optimiser.get(label, ""), default))
+
+    def on(self, option: str, label: str) -> bool:
+        """Whether an option is given, or was given to what is continued."""
+        return self.has(option) or self.optimiser.get(label) == "1"
 
     def has(self, option: str) -> bool:
         """Whether the option is given."""
@@ -78,22 +83,26 @@ class Facts:
     @cached_property
     def optimiser(self) -> dict[str, str]:
         """What the optimiser says that a refinement continues from, or that particles are subtracted with, and its
-        model; empty for a fresh refinement."""
+        model and sampling; empty for a fresh refinement."""
         path = {"refine": self.get("continue"), "subtract": self.get("i")}.get(self.rule, "")
         found: dict[str, str] = {}
-        for name in ("optimiser_general", "model_general"):
-            if path and self.here(path):
-                for block in star.first(self.job.project / path, path, (name,)).values():
+        for name, label in (
+            ("optimiser_general", ""),
+            ("model_general", "rlnModelStarFile"),
+            ("sampling_general", "rlnOrientSamplingStarFile"),
+        ):
+            each = found.get(label, "") if label else path
+            if each and self.here(each):
+                for block in star.first(self.job.project / each, each, (name,)).values():
                     found |= block.pairs
-            path = found.get("rlnModelStarFile", "")
         return found
 
     @cached_property
     def particles(self) -> Particles | None:
         """The particle list; None for a program that has none, and when it is not on this disk."""
-        if self.rule not in ("refine", "ctf_refine", "motion_refine", "subtract"):
+        if self.rule not in ("refine", "ctf_refine", "motion_refine", "subtract", "flex_analyse"):
             return None
-        path = self.get("data") if self.rule == "subtract" else ""
+        path = self.get("data") if self.rule in ("subtract", "flex_analyse") else ""
         path = path or self.optimiser.get("rlnExperimentalDataStarFile", "") or self.get("i")
         if not path.endswith(".star") or not self.here(path):
             return None
@@ -138,6 +147,14 @@ class Facts:
             return ""
         found = star.summary(self.job.project / path, path, (label,)).values.get(label) or [""]
         return "" if found[0] in NONE else image(found[0])
+
+
+def _number(text: str, default: float) -> float:
+    try:
+        found = float(text or default)
+    except ValueError:
+        return default
+    return found if math.isfinite(found) else default
 
 
 def facts_of(job: Job, files: Files) -> list[Facts]:

@@ -1,5 +1,6 @@
-"""How much memory RELION takes for a few maps: PostProcess, LocalRes, MaskCreate, Subtract. Pure arithmetic, as
-``memory``: with N the box, a map of reals takes 8 N³ bytes, and so does its transform, of which one half is stored.
+"""How much memory RELION takes for a few maps: PostProcess, LocalRes, MaskCreate, Subtract, and the analysis of a
+MultiBody. Pure arithmetic, as ``memory``: with N the box, a map of reals takes 8 N³ bytes, and so does its transform,
+of which one half is stored.
 """
 
 from dataclasses import dataclass
@@ -25,6 +26,25 @@ class Maps:
     processes: int = 1
 
 
+@dataclass(frozen=True)
+class Flexibility:
+    """What decides how much memory relion_flex_analyse takes."""
+
+    box: int  # pixels
+    bodies: int
+    particles: int
+    labels: int = 30  # columns of the particle list
+
+
+def flexibility(job: Flexibility) -> int:
+    """Bytes that relion_flex_analyse takes at its peak (flex_analyser.cpp)."""
+    # All maps and masks, one more mask where two overlap, and a map in the making: the sums of bodies and of masks, the
+    # turned body, its mask and their product. Of every particle six numbers a body, as they are and as components.
+    volumes = job.bodies + job.bodies**2 + 5
+    listed = particle_list(Refinement(job.box, 0, 3, job.bodies, job.particles, 0, 0, labels=job.labels, masks=1))
+    return round(GHOSTSCRIPT + ALONE + volumes * REAL * job.box**3 + listed + 2 * REAL * 6 * job.bodies * job.particles)
+
+
 def postprocess(job: Maps) -> int:
     """Bytes that relion_postprocess takes at its peak (postprocessing.cpp)."""
     # I1, I2 and Im; for an FSC the transforms of both, and that of the transformer (getFSC, fftw.cpp)
@@ -48,7 +68,7 @@ def subtraction(job: Refinement) -> int:
     """Bytes that relion_particle_subtract takes at its peak, over all its processes (particle_subtractor.cpp)."""
     # The model's maps and the mask, whose transforms are set up one after the other; the list, and that of the output.
     volume = REAL * job.box**3
-    each = (job.classes + 1) * volume + setting_up(job) + 2 * particle_list(job) + 20 * REAL * job.box**2
+    each = (job.classes + job.masks + 1) * volume + setting_up(job) + 2 * particle_list(job) + 20 * REAL * job.box**2
     return round(all_processes(each, job.processes, WORKER))
 
 

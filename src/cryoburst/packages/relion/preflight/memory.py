@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 REAL, COMPLEX, FLOAT = 8, 16, 4
 ALONE = 1_500_000  # a process of RELION that has read nothing yet, without the pages of its program and libraries
+BODY = 250  # bytes of a particle in the table of each body
 RANK = 11_000_000  # the same under MPI: Open MPI's buffers
 WORKER = 2_000_000  # the same of a program that sends next to nothing
 GHOSTSCRIPT = 12_500_000  # gs, which makes logfile.pdf at the end while RELION waits for it
@@ -48,64 +49,91 @@ class Refinement:
     solvent_fsc: bool = False  # --solvent_correct_fsc
     momentum: bool = False  # InitialModel: a gradient beside each map
     on_the_fly: bool = False  # --onthefly_shifts
+    through_files: bool = True  # processes add up their sums through files, without --dont_combine_weights_via_disc
+    masks: int = 0  # of the bodies of a MultiBody, and of what overlaps of each two
 
 
 def refinement(job: Refinement) -> int:
     """Bytes that relion_refine takes at its peak, over all its processes."""
     if job.processes < 2:
-        return round(ALONE + _worker(job))
-    leader = job.classes * _volume(job) + particle_list(job) + _pictures(job)
+        return round(ALONE + _worker(job, first=True))
+    leader = (job.classes + job.masks) * _volume(job) + particle_list(job) + _pictures(job)
+    if job.solvent_fsc:
+        # Both unfiltered maps, the mask, and three transforms (MlOptimiserMpi::
+        # reconstructUnregularisedMapAndCalculateSolventCorrectedFSC).
+        leader += 6 * _volume(job)
     # Each class is reconstructed by one process (MlOptimiserMpi::maximization), with half sets by one of either.
     workers = job.processes - 1
     makers = min(workers, job.classes * (2 if job.halves else 1))
-    each = makers * _worker(job) + (workers - makers) * _worker(job, reconstructs=False)
+    others = (makers - 1) * _worker(job) + (workers - makers) * _worker(job, reconstructs=False)
+    each = _worker(job, first=True) + others
     return round(LAUNCHER + job.processes * RANK + leader + each)
 
 
-def _worker(job: Refinement, *, reconstructs: bool = True) -> float:
-    """One process that aligns particles, and reconstructs a map or not."""
+def _worker(job: Refinement, *, reconstructs: bool = True, first: bool = False) -> float:
+    """One process that aligns particles, and reconstructs a map or not. The first joins the halves in the end."""
     volume, half = _volume(job), _half(job.box, job.size, job.padding, job.dimensions)
-    forward, back = COMPLEX * half, (COMPLEX + REAL) * half  # PPref.data; BPref.data and BPref.weight (ml_model.cpp)
+    forward, back = COMPLEX * half, sums(job)  # PPref.data; BPref (ml_model.cpp)
     padded, transform = _padded(job)
-    maps = job.classes * volume * (2 if job.momentum else 1)  # Iref; Igrad
-    kept = maps + job.classes * back
+    maps = job.classes * (2 if job.momentum else 1) + job.masks  # Iref; Igrad; masks_bodies
+    kept = maps * volume + job.classes * back
 
     setup = kept + setting_up(job)  # E step: beside all maps
     # E step (ml_optimiser.cpp, expectationOneParticle): all projections, and what each thread holds for a particle.
-    expectation = kept + job.classes * forward + job.threads * _thread(job)
+    expectation = kept + _projectors(job) * forward + job.threads * _thread(job)
+    # Before the M step only so many projections are freed as there are classes (MlOptimiserMpi::expectation): one for
+    # all bodies and what is left of them.
+    staying = (job.masks - 1) * forward if job.masks else 0
+    kept += staying
     # M step (BackProjector::reconstruct): Fconv and Fweight, with gridding also Fnewweight and Mconv; then Fconv is
     # windowed to the padded box and turned to real space (windowToOridimRealSpace): only gridding gave Fweight back.
     weight = REAL * half
     gridding = forward + weight + (weight + REAL * _edge(job.size, job.padding) ** job.dimensions) * job.gridding
     windowed = max(forward, padded) + transform + weight * (not job.gridding)
-    maximisation = kept + max(gridding, windowed)
-    # Symmetry copies data and weight (symmetrise); so do the unregularised maps of --solvent_correct_fsc, and the
-    # packed sums by which processes or halves exchange theirs (combineAllWeightedSums, MlWsumModel::pack).
+    maximisation = kept + max(gridding, windowed) + volume * job.momentum  # Iref_old
+    # Symmetry copies data and weight (symmetrise); so do the unregularised maps of --solvent_correct_fsc, and those who
+    # exchange their sums: packed as they are sent and, but through files, what came (combineAllWeightedSums,
+    # combineWeightedSumsTwoRandomHalves).
     copies = kept + back * job.symmetry
-    exchanged = kept + job.classes * back if job.halves or job.processes > 2 else 0
-    corrected = kept + back + gridding if job.solvent_fsc else 0
+    several = (job.processes - 1) // (2 if job.halves else 1) > 1
+    packed = (several or job.halves) + (not job.through_files and (several or (job.halves and first)))
+    exchanged = kept + packed * job.classes * back
+    corrected = kept + back + max(gridding, windowed) if job.solvent_fsc else 0
 
-    heaped = job.classes * forward if forward < HEAPED else 0  # freed before the M step, but not returned
+    # Freed before the M step, but not returned to the kernel.
+    heaped = _projectors(job) * forward - staying if forward < HEAPED else 0
     peak = max(setup, expectation, copies, exchanged)
     if reconstructs:
         peak = max(peak, maximisation + heaped, corrected)
     return peak + particle_list(job) + _pictures(job) + job.threads * ARENA
 
 
+def sums(job: Refinement) -> int:
+    """Bytes of what the particles of one class add up to: BPref.data and BPref.weight (backprojector.h)."""
+    return (COMPLEX + REAL) * _half(job.box, job.size, job.padding, job.dimensions)
+
+
 def setting_up(job: Refinement) -> float:
     """Bytes of the transforms of all maps, and of what makes the last (Projector::computeFourierTransformMap): Mpad,
     Faux and a copy of the map."""
     forward = COMPLEX * _half(job.box, job.size, job.padding, job.dimensions)
-    return (job.classes - 1) * forward + sum(_padded(job)) + _volume(job)
+    return (_projectors(job) - 1) * forward + sum(_padded(job)) + _volume(job)
+
+
+def _projectors(job: Refinement) -> int:
+    """Maps that are projected: each class, or each body and what is left of it without what overlaps (PPref)."""
+    return max(job.classes, job.masks)
 
 
 def _thread(job: Refinement) -> float:
     """What one thread holds for its particle (expectationOneParticle and what it calls)."""
     turned = 2 ** (job.oversampling * (job.dimensions if job.dimensions == 3 else 1))
     moved = 4**job.oversampling
-    weights = job.classes * job.rotations * job.shifts * turned * moved
-    # exp_Mweight and the row of it that is sorted (convertAllSquaredDifferencesToWeights); exp_Mcoarse_significant
-    held = 2 * REAL * weights
+    aligned = 1 if job.masks else job.classes  # one body after the other
+    weights = aligned * job.rotations * job.shifts * turned * moved
+    # exp_Mweight and the row of it that is sorted, once more without what is 0 (convertAllSquaredDifferencesToWeights):
+    # few are left of a refinement, nearly all of an InitialModel.
+    held = (3 if job.momentum else 2) * REAL * weights
     image = COMPLEX * job.size * (job.size // 2 + 1)
     if not job.on_the_fly:
         held += 2 * image * job.shifts * moved  # exp_local_Fimgs_shifted, masked and not
@@ -114,7 +142,8 @@ def _thread(job: Refinement) -> float:
 
 def particle_list(job: Refinement) -> float:
     """Bytes of Experiment and its tables (exp_model.h, metadata_container.h): every process reads the whole list."""
-    return job.particles * (REAL * job.labels + 900)
+    bodies = job.classes if job.masks else 0
+    return job.particles * (REAL * job.labels + 900 + BODY * bodies)
 
 
 def _pictures(job: Refinement) -> float:

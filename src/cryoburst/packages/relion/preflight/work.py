@@ -7,7 +7,7 @@ many iterations an automatic refinement takes nobody knows before. Nothing is sa
 
 from cryoburst.model.plugins import Work
 from cryoburst.packages.relion import parts
-from cryoburst.packages.relion.preflight.described import movies, refinement
+from cryoburst.packages.relion.preflight.described import automatic, gradient, iterations, movies, refinement
 from cryoburst.packages.relion.preflight.facts import Facts
 
 SGD = (("sgd_ini_iter", 50, "sgd_ini_subset", 100), ("sgd_fin_iter", 50, "sgd_fin_subset", 500))
@@ -26,15 +26,15 @@ def _refinement(facts: Facts) -> Work:
         return Work()
     pixels = job.box**2 / 1e6
     said = f"{job.particles:,} particles of {job.box} pixels"
-    if facts.has("auto_refine"):
+    if automatic(facts):
         return Work(job.particles * pixels, said)
     classes = f"{job.classes} class{'es' * (job.classes > 1)}"
-    if facts.has("sgd"):
+    if gradient(facts):
         seen = sum(facts.number(many, m) * facts.number(subset, s) for many, m, subset, s in SGD)
         seen += facts.number(*BETWEEN) * sum(facts.number(subset, s) for _, _, subset, s in SGD) / len(SGD)
         return Work(seen * job.classes * pixels, f"{said}, {classes}, {seen:,.0f} looks at one")
-    iterations = round(facts.number("iter", 50))
-    return Work(job.particles * iterations * job.classes * pixels, f"{said}, {classes}, {iterations} iterations")
+    count = iterations(facts)
+    return Work(job.particles * count * job.classes * pixels, f"{said}, {classes}, {count} iterations")
 
 
 def _movies(facts: Facts) -> Work:
