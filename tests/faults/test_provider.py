@@ -68,6 +68,23 @@ def test_lost_answer_to_an_order_leaves_one_machine(stage: Stage) -> None:
     stage.assert_over(1)
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_machine_whose_order_got_no_answer_is_paid_for_from_its_making(stage: Stage, listed: bool) -> None:
+    stage.provider.lost_replies, stage.provider.unlisted = 2, True
+    stage.submit()
+    stage.tick()
+    made = stage.now
+    stage.tick(31)  # the order is repeated, and its answer lost again
+    stage.provider.unlisted = False
+    if not listed:
+        stage.provider.blind = True  # then the third order is answered
+    stage.tick(301)
+    stage.provider.blind = False
+    assert stage.tick().state is S.STARTING
+    (machine,) = stage.world.ledger.machines()
+    assert (machine.requested, machine.provider_id) == (made, f"id-{machine.token}")
+
+
 def test_stop_after_a_lost_answer_with_a_late_listing_leaves_no_machine(stage: Stage) -> None:
     stage.provider.lost_replies, stage.provider.unlisted = 1, True
     stage.submit()

@@ -50,6 +50,12 @@ def paid(machine: Machine, now: float) -> Window:
     return begin, begin + max(LEAST, math.ceil(max(0.0, end - begin)))
 
 
+def begun(run: Run, machine: Machine, created: float) -> float:
+    """From when a machine is paid for, by what its provider says of its making: an earlier order, whose answer was lost,
+    may have made it. Never before its run was ready for one, whatever the provider's clock is."""
+    return min(machine.requested, max(created, run.staged or machine.requested))
+
+
 def run_cost(
     run: Run, machines: Iterable[Machine], tariff: Tariff, now: float, window: Window = ALWAYS, kept: float = KEPT
 ) -> Price:

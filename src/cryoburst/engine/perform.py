@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from cryoburst.engine import budget, record
+from cryoburst.engine import bill, budget, record
 from cryoburst.engine.elsewhere import folders_to_read
 from cryoburst.engine.placement import in_reach, is_of, next_offer, noted, ranked, refused
 from cryoburst.engine.stage_in import archive_key
@@ -204,7 +204,8 @@ def _order(world: World, run: Run, offer: Offer, token: str, disk_bytes: int) ->
         disk_bytes=disk_bytes,
     )
     made = provider.create(request)
-    world.ledger.change_machine(row, {"state": MachineState.BOOTING, "provider_id": made.id})
+    begun = bill.begun(run, row, made.created)
+    world.ledger.change_machine(row, {"state": MachineState.BOOTING, "provider_id": made.id, "requested": begun})
     world.ledger.change(run, {"placed": offer.name})
 
 

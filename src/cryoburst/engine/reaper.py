@@ -5,6 +5,7 @@ from collections.abc import Callable, Container, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
+from cryoburst.engine import bill
 from cryoburst.engine.observe import Listings, load_document
 from cryoburst.engine.step import reap
 from cryoburst.engine.world import World
@@ -52,7 +53,10 @@ class Reaper:
                 continue
             known, seen = listings.find(machine.provider, machine.token)
             if seen is not None and not machine.provider_id:  # the answer to its order was lost
-                machine = world.ledger.change_machine(machine, {"provider_id": seen.id}) or machine
+                found: dict[str, object] = {"provider_id": seen.id}
+                if run is not None:
+                    found["requested"] = bill.begun(run, machine, seen.created)
+                machine = world.ledger.change_machine(machine, found) or machine
             age = listings.taken - machine.requested
             # A provider elsewhere may list late what it has answered for; only this computer never does.
             at_once = bool(machine.provider_id) and known and world.provider(machine.provider).here
