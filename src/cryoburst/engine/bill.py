@@ -51,8 +51,8 @@ def paid(machine: Machine, now: float) -> Window:
 
 
 def begun(run: Run, machine: Machine, created: float) -> float:
-    """From when a machine is paid for, by what its provider says of its making: an earlier order, whose answer was lost,
-    may have made it. Never before its run was ready for one, whatever the provider's clock is."""
+    """From when a machine is paid for, by when its provider says that it was made: an earlier order, whose answer was
+    lost, may have made it. Never before its run was ready for one, whatever the provider's clock is."""
     return min(machine.requested, max(created, run.staged or machine.requested))
 
 

@@ -62,6 +62,7 @@ class Run:
     files_left: int = 0
     processes: int = 1  # MPI ranks and threads as they are run: what the user typed, or adapted to the machine
     threads: int = 1
+    gpus: int = 0  # that the command uses, where there are so many; 0: none, or not known
     fitted_to: int = 0  # cores of the machine for which they were adapted; 0: they are as typed
     memory_bytes: int = 0  # that the command is predicted to need; 0: unknown
     gpu_memory_bytes: int = 0  # the same, of each GPU

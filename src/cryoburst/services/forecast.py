@@ -18,7 +18,7 @@ from cryoburst.engine.power import Uses, power
 from cryoburst.engine.published import Row
 from cryoburst.engine.world import World
 from cryoburst.model.errors import CryoburstError
-from cryoburst.model.job import Job, Resources
+from cryoburst.model.job import Resources
 from cryoburst.model.money import money
 from cryoburst.model.plugins import Need, Offer
 from cryoburst.model.price import Price
@@ -85,7 +85,7 @@ def foretell(
     inside, said = machine_speed(world.ledger, run.provider)
     basis.append(said)
     model = fit(own_rows(world))
-    command = hours(run.kind, run.units / run.parts, offer, uses=uses(found.job, run), model=model)
+    command = hours(run.kind, run.units / run.parts, offer, uses=uses(run), model=model)
     basis.append(_basis(run, model, command, found.work.said))
 
     send, read = transfer(bytes_to_send, speed), transfer(bytes_in / run.parts, inside)
@@ -159,10 +159,7 @@ def hours_on(world: World) -> Callable[[Run, Offer], float]:
             return 0.0
         if run.uid not in known:
             known.clear()
-            how = Uses(max(1, run.processes * run.threads))
-            with suppress(CryoburstError, OSError):
-                how = uses(world.whole_job(run), run)
-            known[run.uid] = fit(own_rows(world)), how
+            known[run.uid] = fit(own_rows(world)), uses(run)
         model, how = known[run.uid]
         found = hours(run.kind, run.units / run.parts, offer, uses=how, model=model)
         return found.best if found else 0.0
@@ -170,9 +167,10 @@ def hours_on(world: World) -> Callable[[Run, Offer], float]:
     return on
 
 
-def uses(job: Job, run: Run) -> Uses:
-    """What a job uses of its machine: the cores for which it was typed or fitted, and the GPUs that it names."""
-    return Uses(max(1, run.processes * run.threads), job.resources.gpus)
+def uses(run: Run) -> Uses:
+    """What a job uses of its machine: the cores for which it was typed or fitted, and its GPUs."""
+    on_gpus = run.gpus or run.gpu_memory_bytes or "--gpu" in run.script.split()
+    return Uses(max(1, run.processes * run.threads), (run.gpus or None) if on_gpus else 0)
 
 
 def errors(world: World) -> Errors:
@@ -194,21 +192,18 @@ def own_rows(world: World) -> list[Row]:
         machine = machines.get(run.uid)
         if machine is None:
             continue
-        gpu, strength = False, float(max(1, run.processes * run.threads))
-        if run.gpu_memory_bytes or _names_gpus(run.script):
+        used = uses(run)
+        gpu, strength = False, float(used.cores or 1)
+        if used.gpus != 0:
             if run.provider not in types:
                 types[run.provider] = _types(world, run.provider)
             offer = types[run.provider].get(machine.offer)
             if offer is None or not offer.gpus:
                 continue
-            gpu, strength = True, power(offer, gpu=True)
+            gpu, strength = True, power(offer, gpu=True, uses=used)
         units = run.units / run.parts
         found.append(Row(run.kind, f"run {run.uid}", machine.offer, gpu, strength, seconds / 3600, units))
     return found
-
-
-def _names_gpus(script: str) -> bool:
-    return "--gpu" in script.split()
 
 
 def _types(world: World, provider: str) -> dict[str, Offer]:
