@@ -208,3 +208,11 @@ def test_what_was_half_written_is_told_apart_from_what_lies_outside_the_job_fold
     events = [event.text for event in stage.world.ledger.events(stage.run.uid)]
     assert f"left on the machine, perhaps half-written: {JOB}a.bin" in events
     assert "the job wrote outside its folder, left on the machine: ~/cache.bin" in events
+
+
+def test_inputs_that_came_late_to_the_machine_are_noted_with_the_run(stage: Stage) -> None:
+    stage.to(S.RUNNING)
+    stage.agent_ends()
+    stage.write("exit.json", Exit(stage.now, "finished", 0, "it ended", 1.0, {"out.log": 0}, late_bytes=3))
+    run = stage.tick()
+    assert (run.state, run.late_bytes) == (S.SUCCEEDED, 3)

@@ -52,3 +52,16 @@ def test_a_job_that_ran_is_foretold_to_run_as_long_on_the_same_machine(world: Wo
     assert 1.5 < told < 3.0  # the studies say otherwise, and weigh a little
     slower = forecast.hours_on(world)(replace(run, uid="b" * 16), replace(BOX, name="one", gpus=1))
     assert slower > 1.5 * told or gpus == 1
+
+
+def test_inputs_that_came_late_say_nothing_of_the_command_or_the_line(world: World) -> None:
+    """Of 100 GB one was read before the command began, in ten seconds: that is what the line does."""
+    run = replace(
+        RUN, units=1e9, gpus=4, started=NOW, command_started=NOW + 10, bytes_in=10**11, command_seconds=7200.0
+    )
+    ended(world, replace(run, late_bytes=99 * 10**9))
+    speed, _ = forecast.machine_speed(world.ledger, "lab")
+    assert speed.best == pytest.approx(1e8)
+    assert forecast.own_rows(world) == []
+    ended(world, replace(run, uid="b" * 16, late_bytes=10**9, command_started=NOW + 990))  # ten seconds of two hours
+    assert [row.data for row in forecast.own_rows(world)] == [f"run {'b' * 16}"]

@@ -47,6 +47,7 @@ class Run:
     ended: float | None = None
     observed: float | None = None  # when the machine was last heard of
     bytes_in: int = 0  # all inputs
+    late_bytes: int = 0  # of them, what was not on the machine yet when its command began
     bytes_to_send: int = 0  # of them, what was not in the store yet
     bytes_sent: int = 0  # of those, what is there now
     bytes_out: int = 0

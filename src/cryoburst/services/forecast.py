@@ -36,6 +36,7 @@ RUN = "run"  # the step in which the command runs
 REMEMBERED = 200  # finished runs that are looked at, the newest
 ENOUGH = 10_000_000  # bytes from which on a transfer tells how fast the line is, and not how long a request takes
 LEAST_SECONDS = 2.0  # of a command that tells anything
+LATE = 0.1  # of a command's time, in which its late inputs may have come
 SECOND = 1 / 3600  # h
 
 # Where nothing was measured: (low, best, high), bytes/s. A bucket: TRPV1's upload to AWS was 75 MB/s on the mean, that
@@ -179,7 +180,8 @@ def errors(world: World) -> Errors:
 
 
 def own_rows(world: World) -> list[Row]:
-    """The user's finished runs as the model takes them: whole ones, and parts; those that were tried once."""
+    """The user's finished runs as the model takes them: whole ones, and parts; those that were tried once, and did not wait
+    for inputs."""
     found: list[Row] = []
     types: dict[str, dict[str, Offer]] = {}
     machines = {machine.run: machine for machine in world.ledger.machines(all_=True)}
@@ -187,8 +189,8 @@ def own_rows(world: World) -> list[Row]:
         seconds = run.command_seconds or 0.0
         if run.state is not RunState.SUCCEEDED or run.attempt > 1 or run.units <= 0 or seconds < LEAST_SECONDS:
             continue
-        if run.parts > 1 and not run.part:
-            continue  # a join
+        if (run.parts > 1 and not run.part) or _waited(run):
+            continue  # a join, or what says more of the line than of the job
         machine = machines.get(run.uid)
         if machine is None:
             continue
@@ -241,19 +243,27 @@ def line_speed(ledger: Ledger, settings: Settings, run: Run) -> tuple[Hours, str
 def machine_speed(ledger: Ledger, provider: str) -> tuple[Hours, str]:
     """How fast a machine takes its inputs from the store, bytes/s, and a sentence."""
     told = [
-        each.bytes_in / (each.command_started - each.started)
+        speed
         for each in _finished(ledger)
-        if each.provider == provider
-        and each.attempt == 1
-        and each.bytes_in >= ENOUGH
-        and each.parts == 1
-        and each.started is not None
-        and each.command_started is not None
-        and each.command_started > each.started
+        if each.provider == provider and each.attempt == 1 and each.parts == 1 and (speed := _read_at(each))
     ]
     speed = _spread(told) or MACHINE
     how = f"as in {_runs(len(told))}" if told else "a guess"
     return speed, f"from the store to the machine: {_rate(speed.best)}, {how}"
+
+
+def _read_at(run: Run) -> float:
+    """How fast a run's machine took the inputs that were there when its command began, bytes/s; 0: not known."""
+    size, begun = run.bytes_in - run.late_bytes, run.command_started
+    if size < ENOUGH or run.started is None or begun is None or begun <= run.started:
+        return 0.0
+    return size / (begun - run.started)
+
+
+def _waited(run: Run) -> bool:
+    """Whether a command may have waited for inputs for long, so that its time tells little of its work."""
+    speed = _read_at(run)
+    return run.late_bytes > 0 and (not speed or run.late_bytes / speed > LATE * (run.command_seconds or 0.0))
 
 
 def start_time(ledger: Ledger, provider: str, *, here: bool) -> tuple[Hours, str]:
