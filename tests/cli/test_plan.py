@@ -186,6 +186,25 @@ def test_a_plan_for_aws_needs_no_account_and_counts_a_bucket(home: Home) -> None
     assert any("the line to the store: 75 MB/s" in each for each in plan["forecast"]["basis"])
 
 
+def test_outputs_of_an_unknown_size_make_the_price_unknown_and_what_is_known_is_told(home: Home) -> None:
+    home.environment["AWS_EC2_METADATA_DISABLED"] = "true"
+    mrc(home.project / "Movies/1.mrc")
+    rows = "\ndata_micrographs\n\nloop_\n_rlnMicrographName #1\nMovies/1.mrc\n\n"
+    (home.project / "micrographs.star").write_text(rows)
+    (home.project / FOLDER / "job.star").write_text(JOB_STAR.format(number=4))
+    picks = f"`which relion_autopick` --i micrographs.star --odir {FOLDER} --LoG --LoG_diam_min 100"
+    home.write(script(f"{picks} --LoG_diam_max 200 --pipeline_control {FOLDER}"))
+    forecast = home.json("plan", "--job", FOLDER, "--to", "aws")["forecast"]
+    run, *_, last = (each["hours"] for each in forecast["steps"][3:])
+    assert run["best"] > 0
+    assert (last, forecast["hours"], forecast["egress_bytes"], forecast["usd"]) == (None, None, None, None)
+    price = forecast["price"]
+    assert (price["egress"], price["storage"], price["usd"]) == (None, None, None)
+    assert price["instance"] > 0
+    assert forecast["at_most_usd"] > price["instance"]
+    assert "price: at least " in home.call("plan", "--job", FOLDER, "--to", "aws").stdout
+
+
 def test_jobs_for_aws_use_the_bucket_of_the_setup_by_themselves(home: Home) -> None:
     home.environment["AWS_EC2_METADATA_DISABLED"] = "true"
     made = Notes("1", bucket="cryoburst-1", bucket_region="eu-central-1", prefix="cryoburst/", role="cryoburst-1")

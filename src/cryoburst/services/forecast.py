@@ -64,8 +64,8 @@ class Forecast:
     machine_hours: Hours | None  # of each machine, paid
     price: Price | None  # the best; a part that is unknown is None
     usd: Hours | None
-    at_most_usd: float | None  # when its machines run until their time limit
-    egress_bytes: int
+    at_most_usd: float | None  # when its machines run until their time limit; without outputs of unknown size
+    egress_bytes: int | None  # that come home; None: unknown
     prices_dated: str  # of the oldest price in it; empty: of now, or nothing costs anything
     basis: tuple[str, ...]  # what it rests on, a sentence each
 
@@ -78,7 +78,8 @@ def foretell(
     if offer is None:
         return None
     basis: list[str] = []
-    outputs = max(0, found.most.disk * run.parts - bytes_in) if found.most.disk else 0
+    written = found.most.disk * run.parts - bytes_in  # each part's share is rounded up
+    outputs = written if written > run.parts else None
     speed, said = line_speed(world.ledger, settings, run)
     basis.append(said)
     start, said = start_time(world.ledger, run.provider, here=world.provider(run.provider).here)
@@ -90,7 +91,9 @@ def foretell(
     basis.append(_basis(run, model, command, found.work.said))
 
     send, read = transfer(bytes_to_send, speed), transfer(bytes_in / run.parts, inside)
-    home = _after(transfer(outputs, speed), command)
+    home = _after(transfer(outputs, speed), command) if outputs is not None else None
+    if outputs is None:
+        basis.append("how much comes home is not known, and what that takes and costs")
     steps = (Step("send", send), Step("start", start), Step("fetch inputs", read), Step(RUN, command))
     steps += (Step("join", Hours(start.best, 2 * start.best, 4 * start.best)),) if run.parts > 1 else ()
     steps += (Step("bring home", home),)
@@ -106,14 +109,13 @@ def foretell(
     stays = sum(1 for pattern in run.leave.splitlines() if pattern) > 0
     egress = 0 if stays else outputs
 
-    def cost(time: float) -> Price:
-        asked = bill.requests(bytes_to_send, len(found.inputs), bytes_in, outputs, 0, time)
-        disk = offer.rented_disk_bytes
-        stored = bytes_to_send + outputs
-        return price(offer, time, disk, stored, asked, egress, rates, machines=run.parts)
+    def cost(time: float, made: int | None, home: int | None) -> Price:
+        asked = bill.requests(bytes_to_send, len(found.inputs), bytes_in, made or 0, 0, time)
+        stored = None if made is None else bytes_to_send + made
+        return price(offer, time * run.parts, offer.rented_disk_bytes, stored, asked, home, rates)
 
-    best = cost(machine.best) if machine else None
-    ends = [cost(time).usd for time in machine] if machine else []
+    best = cost(machine.best, outputs, egress) if machine else None
+    ends = [cost(time, outputs, egress).usd for time in machine] if machine else []
     known = [usd for usd in ends if usd is not None]
     limit = (world.terms.walltime + world.terms.grace) / 3600
     dated = min((day for day in (offer.price_dated, rates.dated) if day), default="")
@@ -123,7 +125,7 @@ def foretell(
         machine_hours=machine,
         price=best,
         usd=Hours(*known) if len(known) == 3 else None,
-        at_most_usd=cost(limit).usd,
+        at_most_usd=cost(limit, outputs or 0, egress or 0).usd,
         egress_bytes=egress,
         prices_dated=dated,
         basis=tuple(basis),
@@ -144,9 +146,11 @@ def cautions(world: World, settings: Settings, run: Run, forecast: Forecast | No
     left = [
         each for each in (run.budget_usd, budgets.left(world.ledger, settings, run, world.clock())) if each is not None
     ]
-    if forecast.usd is not None and left and forecast.usd.best > min(left):
+    costs = forecast.price.known if forecast.price is not None else 0.0
+    if left and costs > min(left):
+        least = "" if forecast.usd is not None else "at least "
         yield (
-            f"it is foretold to cost {money(forecast.usd.best)} USD, and {money(min(left))} USD are left of its "
+            f"it is foretold to cost {least}{money(costs)} USD, and {money(min(left))} USD are left of its "
             "budgets: its machine is ended when they are used up"
         )
 
@@ -180,8 +184,8 @@ def errors(world: World) -> Errors:
 
 
 def own_rows(world: World) -> list[Row]:
-    """The user's finished runs as the model takes them: whole ones, and parts; those that were tried once, and did not wait
-    for inputs."""
+    """The user's finished runs as the model takes them: whole ones, and parts; those that were tried once, and did not
+    wait for inputs."""
     found: list[Row] = []
     types: dict[str, dict[str, Offer]] = {}
     machines = {machine.run: machine for machine in world.ledger.machines(all_=True)}
