@@ -95,7 +95,8 @@ def foretell(
     if outputs is None:
         basis.append("how much comes home is not known, and what that takes and costs")
     steps = (Step("send", send), Step("start", start), Step("fetch inputs", read), Step(RUN, command))
-    steps += (Step("join", Hours(start.best, 2 * start.best, 4 * start.best)),) if run.parts > 1 else ()
+    join = Hours(start.best, 2 * start.best, 4 * start.best) if run.parts > 1 else None
+    steps += (Step("join", join),) if join else ()
     steps += (Step("bring home", home),)
     machine = _sum(
         [
@@ -110,12 +111,17 @@ def foretell(
     egress = 0 if stays else outputs
 
     def cost(time: float, made: int | None, home: int | None) -> Price:
+        """Of so many hours of all machines together."""
         asked = bill.requests(bytes_to_send, len(found.inputs), bytes_in, made or 0, 0, time)
         stored = None if made is None else bytes_to_send + made
-        return price(offer, time * run.parts, offer.rented_disk_bytes, stored, asked, home, rates)
+        return price(offer, time, offer.rented_disk_bytes, stored, asked, home, rates)
 
-    best = cost(machine.best, outputs, egress) if machine else None
-    ends = [cost(time, outputs, egress).usd for time in machine] if machine else []
+    # The join's machine is counted as one more of the parts': it is no dearer.
+    joins = join or Hours(0.0, 0.0, 0.0)
+    times = [time * run.parts + one for time, one in zip(machine, joins, strict=True)] if machine else []
+    prices = [cost(time, outputs, egress) for time in times]
+    best = prices[1] if prices else None
+    ends = [made.usd for made in prices]
     known = [usd for usd in ends if usd is not None]
     limit = (world.terms.walltime + world.terms.grace) / 3600
     dated = min((day for day in (offer.price_dated, rates.dated) if day), default="")
@@ -125,7 +131,7 @@ def foretell(
         machine_hours=machine,
         price=best,
         usd=Hours(*known) if len(known) == 3 else None,
-        at_most_usd=cost(limit, outputs or 0, egress or 0).usd,
+        at_most_usd=cost(limit * (run.parts + (run.parts > 1)), outputs or 0, egress or 0).usd,
         egress_bytes=egress,
         prices_dated=dated,
         basis=tuple(basis),
