@@ -160,6 +160,15 @@ def test_what_is_left_is_promised_to_one_machine_though_many_are_ordered_at_once
     assert sorted((str(run.state), run.reason) for run in runs) == [("FAILED", "budget")] * 2 + [("STARTING", "")]
 
 
+def test_a_budget_pays_for_the_data_before_it_pays_for_machines(stage: Stage) -> None:
+    stage.provider.offered = [replace(HERE[0], usd_per_hour=4.0)]
+    run = stage.submit(JOB, Wishes(budget=8.0))
+    stage.world.ledger.change(run, {"forecast_data_usd": 2.0})
+    stage.tick()
+    (machine,) = stage.world.ledger.machines()
+    assert machine.power_off_at == pytest.approx(stage.now + 1.5 * 3600)
+
+
 def test_what_every_run_may_cost_is_shared_by_its_parts_and_the_join(split: Split) -> None:
     stage = split.stage
     stage.provider.offered = [replace(HERE[0], usd_per_hour=4.0)]

@@ -114,6 +114,13 @@ def test_the_data_of_a_bucket_are_priced_where_the_machines_are(ledger: Ledger) 
     assert not found.unknown
 
 
+def test_the_data_of_a_run_that_goes_on_are_set_aside_as_foretold(ledger: Ledger) -> None:
+    ledger.add(replace(RUN, forecast_data_usd=3.0))
+    ended = replace(RUN, uid="b" * 16, forecast_data_usd=3.0, state=RunState.SUCCEEDED, ended=NOW)
+    ledger.add(ended)
+    assert budgets.left(ledger, settings(budget_project=10.0), RUN, NOW) == 7.0
+
+
 def test_an_unknown_price_is_told(ledger: Ledger) -> None:
     rent(ledger, RUN, usd=None)
     (found,) = budgets.binding(ledger, settings(budget_project=12.0), RUN, NOW)

@@ -9,10 +9,13 @@ import pytest
 
 from cryoburst.database.ledger import Ledger
 from cryoburst.engine.world import World
-from cryoburst.model.plugins import Offer
+from cryoburst.model.plugins import Demand, Offer
+from cryoburst.model.price import GB
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState, RunState
 from cryoburst.services import forecast
+from cryoburst.services.preflight import Preflight
+from cryoburst.services.settings import Settings
 
 NOW = 1_700_000_000.0
 KIND = "relion.class3d"
@@ -65,3 +68,14 @@ def test_inputs_that_came_late_say_nothing_of_the_command_or_the_line(world: Wor
     assert forecast.own_rows(world) == []
     ended(world, replace(run, uid="b" * 16, late_bytes=10**9, command_started=NOW + 990))  # ten seconds of two hours
     assert [row.data for row in forecast.own_rows(world)] == [f"run {'b' * 16}"]
+
+
+def test_what_the_data_cost_is_told_apart(world: World) -> None:
+    """100 GB of inputs and as much of outputs: kept for a month, half of it brought home."""
+    run = replace(RUN, store="s3://bucket?region=us-east-1", units=1e9)
+    job: Any = None
+    found = Preflight(job, run, [], [], Demand(disk=200 * GB), BOX)
+    told = forecast.foretell(world, Settings(state=Path("/s")), found, 100 * GB, 100 * GB)
+    assert told is not None
+    assert told.price is not None
+    assert told.data_usd == pytest.approx(200 * 0.023 + 100 * 0.09 + (told.price.requests or 0))

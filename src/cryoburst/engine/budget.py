@@ -26,10 +26,10 @@ def promised(machines: Iterable[Machine], now: float) -> float:
 
 
 def share(world: World, run: Run) -> float | None:
-    """What this run, or part, or join, may cost, by its own budget and that of every run: each part and the join have
-    the same; None: no end."""
+    """What the machines of this run, or part, or join, may cost, by its own budget and that of every run: each part and
+    the join have the same of what its data, as they were foretold, leave; None: no end."""
     least = min(math.inf if run.budget_usd is None else run.budget_usd, world.budget_run)
-    return None if math.isinf(least) else bill.share(least, run.parts)
+    return None if math.isinf(least) else bill.share(max(0.0, least - run.forecast_data_usd), run.parts)
 
 
 def seconds(world: World, run: Run, offer: Offer) -> float:
@@ -55,6 +55,8 @@ def seconds(world: World, run: Run, offer: Offer) -> float:
     pays = bill.allowed_seconds(min(left), price)
     if pays < LEAST:
         said = f"{money(max(0.0, min(left)))} USD are left, and {offer.where} costs {money(price)} USD/h with its disk"
+        if run.forecast_data_usd:
+            said += f" (what is kept, moved and brought home is foretold to cost {money(run.forecast_data_usd)})"
         raise BudgetUsed(said, where=run.job, advice="raise the budget, or choose a cheaper machine")
     return pays
 

@@ -75,6 +75,7 @@ class Run:
     budget_usd: float | None = None  # wish: what the whole run may cost, its parts included
     forecast_hours: float = 0.0  # of one machine, as it was foretold at the submission; 0: unknown
     forecast_usd: float | None = None
+    forecast_data_usd: float = 0.0  # what of it is known of storage, requests and egress
     units: float = 0.0  # of work, in its kind's own unit (model/plugins.py, Work); 0: unknown
     interruptions: int = 0  # by the provider, of spot machines; after two it goes on-demand
     placed: str = ""  # the offer that its newest machine is

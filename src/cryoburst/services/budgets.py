@@ -126,7 +126,8 @@ def nearly_used(world: World, settings: Settings) -> Callable[[Run], list[str]]:
 
 
 def used(runs: Sequence[Run], machines: Iterable[Machine], now: float, window: bill.Window) -> Price:
-    """What runs and their machines have cost in a window, those that still run until their deadline."""
+    """What runs and their machines have cost in a window: machines that still run until their deadline, and the data of
+    runs that go on as they were foretold at least."""
     of: dict[str, list[Machine]] = {run.whole: [] for run in runs}
     uids = {run.uid for run in runs}
     total = Price()
@@ -136,7 +137,10 @@ def used(runs: Sequence[Run], machines: Iterable[Machine], now: float, window: b
             total += bill.promised_cost(machine, now) if window == bill.ALWAYS else _in(machine, now, window)
     for run in runs:
         if not run.part:
-            total += bill.run_cost(run, (), rates(run, of[run.uid]), now, window)
+            data = bill.run_cost(run, (), rates(run, of[run.uid]), now, window)
+            total += data
+            if not run.state.final:
+                total += Price(egress=max(0.0, run.forecast_data_usd - data.known))
     return total
 
 

@@ -21,7 +21,7 @@ from cryoburst.model.errors import CryoburstError
 from cryoburst.model.job import Resources
 from cryoburst.model.money import money
 from cryoburst.model.plugins import Need, Offer
-from cryoburst.model.price import Price
+from cryoburst.model.price import DATA, Price
 from cryoburst.model.run import Run
 from cryoburst.model.states import RunState
 from cryoburst.services import budgets
@@ -64,6 +64,7 @@ class Forecast:
     machine_hours: Hours | None  # of each machine, paid
     price: Price | None  # the best; a part that is unknown is None
     usd: Hours | None
+    data_usd: float  # what is known of the best's storage, requests and egress
     at_most_usd: float | None  # when its machines run until their time limit; without outputs of unknown size
     egress_bytes: int | None  # that come home; None: unknown
     prices_dated: str  # of the oldest price in it; empty: of now, or nothing costs anything
@@ -131,6 +132,7 @@ def foretell(
         machine_hours=machine,
         price=best,
         usd=Hours(*known) if len(known) == 3 else None,
+        data_usd=sum(map((best or cost(0.0, outputs, egress)).known_of, DATA)),
         at_most_usd=cost(limit * (run.parts + (run.parts > 1)), outputs or 0, egress or 0).usd,
         egress_bytes=egress,
         prices_dated=dated,
