@@ -49,6 +49,7 @@ class FakeProvider:
         self.offered = [OFFER]
         self.asked: list[str] = []  # Offer.where of each call of create
         self.disks: dict[str, tuple[int, int]] = {}  # by token: bytes that were ordered, and that were priced
+        self.caps: list[float | None] = []  # USD/h, of each order
         self.none_of: dict[str, Exception] = {}  # Offer.where -> what create raises for it
         self.printed = ""  # on the console of every machine
         self.lost_replies = 0  # so many of the next calls do it and lose the answer
@@ -69,6 +70,7 @@ class FakeProvider:
             self.calls[request.token] += 1
             self.asked.append(request.offer.where)
             self.disks[request.token] = (request.disk_bytes, request.offer.rented_disk_bytes)
+            self.caps.append(request.max_price)
             if self.refusals:
                 raise self.refusals.pop(0)
             if request.offer.where in self.none_of:

@@ -82,6 +82,13 @@ def test_a_lost_answer_never_makes_a_second_machine_elsewhere(stage: Stage) -> N
     assert len(stage.provider.known) == 1
 
 
+def test_the_users_cap_on_the_price_goes_with_the_order(stage: Stage) -> None:
+    stage.provider.offered = [SPOT, *HERE]
+    stage.submit(JOB, Wishes(spot=True, max_price=0.5))
+    stage.tick()
+    assert stage.provider.caps == [0.5]
+
+
 def test_a_spot_machine_that_is_taken_back_costs_no_failure_and_two_lead_on_demand(stage: Stage) -> None:
     stage.provider.offered = [SPOT, *HERE]
     stage.submit(JOB, Wishes(spot=True))

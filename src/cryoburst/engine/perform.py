@@ -202,6 +202,7 @@ def _order(world: World, run: Run, offer: Offer, token: str, disk_bytes: int) ->
         project=run.store_folder,
         job=run.job,
         disk_bytes=disk_bytes,
+        max_price=run.max_price,
     )
     made = provider.create(request)
     begun = bill.begun(run, row, made.created)

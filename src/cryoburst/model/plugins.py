@@ -98,6 +98,9 @@ class MachineRequest:
     project: str = ""  # for people: the project's folder in the store, and the job's in the project
     job: str = ""
     disk_bytes: int = 0  # that the job needs
+    max_price: float | None = (
+        None  # USD/h above which a machine whose price moves (spot) is ended; None: the provider's
+    )
 
 
 @dataclass(frozen=True)
