@@ -157,6 +157,14 @@ def finish(home: Home, *, seconds: float, units: float, sent: int = 0, sending: 
     ],
 )
 def test_the_work_of_movies_and_micrographs(home: Home, number: int, command: str, said: str) -> None:
+    three_micrographs(home, number, command)
+    values = home.json("plan", "--job", FOLDER)
+    assert values["work"] == said
+    assert values["forecast"]["hours"]["best"] > 0
+
+
+def three_micrographs(home: Home, number: int, command: str) -> None:
+    """A job that reads three movies or micrographs."""
     names = [f"Movies/{n}.mrc" for n in range(3)]
     for name in names:
         mrc(home.project / name)
@@ -169,9 +177,18 @@ def test_the_work_of_movies_and_micrographs(home: Home, number: int, command: st
     home.write(
         script(f"`which {command.split()[0]}` {command.partition(' ')[2].format(FOLDER)} --pipeline_control {FOLDER}")
     )
-    values = home.json("plan", "--job", FOLDER)
-    assert values["work"] == said
-    assert values["forecast"]["hours"]["best"] > 0
+
+
+def test_the_machine_of_the_join_is_in_the_price_of_a_split_run(home: Home) -> None:
+    home.environment["AWS_EC2_METADATA_DISABLED"] = "true"
+    three_micrographs(home, 2, "relion_run_ctffind --i micrographs.star --o {}")
+    plans = [home.json("plan", "--job", FOLDER, "--to", "aws", "--parts", parts)["forecast"] for parts in ("1", "3")]
+    one, three = (forecast["at_most_usd"] for forecast in plans)
+    assert three == pytest.approx(4 * one, rel=0.01)
+    forecast = plans[1]
+    hours = forecast["price"]["instance"] / plans[0]["price"]["instance"] * plans[0]["machine_hours"]["best"]
+    join = next(step["hours"]["best"] for step in forecast["steps"] if step["step"] == "join")
+    assert hours == pytest.approx(3 * forecast["machine_hours"]["best"] + join)
 
 
 def test_a_plan_for_aws_needs_no_account_and_counts_a_bucket(home: Home) -> None:
@@ -184,6 +201,21 @@ def test_a_plan_for_aws_needs_no_account_and_counts_a_bucket(home: Home) -> None
     assert plan["bytes_to_send"] == plan["bytes_in"]
     assert plan["forecast"]["price"]["requests"] > 0
     assert any("the line to the store: 75 MB/s" in each for each in plan["forecast"]["basis"])
+
+
+def test_outputs_of_an_unknown_size_make_the_price_unknown_and_what_is_known_is_told(home: Home) -> None:
+    home.environment["AWS_EC2_METADATA_DISABLED"] = "true"
+    picks = "--LoG --LoG_diam_min 100 --LoG_diam_max 200"
+    three_micrographs(home, 4, f"relion_autopick --i micrographs.star --odir {{}} {picks}")
+    forecast = home.json("plan", "--job", FOLDER, "--to", "aws")["forecast"]
+    run, *_, last = (each["hours"] for each in forecast["steps"][3:])
+    assert run["best"] > 0
+    assert (last, forecast["hours"], forecast["egress_bytes"], forecast["usd"]) == (None, None, None, None)
+    price = forecast["price"]
+    assert (price["egress"], price["storage"], price["usd"]) == (None, None, None)
+    assert price["instance"] > 0
+    assert forecast["at_most_usd"] > price["instance"]
+    assert "price: at least " in home.call("plan", "--job", FOLDER, "--to", "aws").stdout
 
 
 def test_jobs_for_aws_use_the_bucket_of_the_setup_by_themselves(home: Home) -> None:

@@ -143,7 +143,7 @@ def test_transfer_turns_the_range_round() -> None:
 
 def test_a_price_has_its_parts() -> None:
     tariff = Tariff(0.023, 0.005, 0.0004, 0.09)
-    found = price(CPU, 10.0, 730 * GB, 100 * GB, Requests(1000, 2000), 10 * GB, tariff, machines=2)
+    found = price(CPU, 20.0, 730 * GB, 100 * GB, Requests(1000, 2000), 10 * GB, tariff)
     assert found.instance == pytest.approx(14.28)
     assert found.disk == pytest.approx(2 * 730 * 0.08 * 10 / 730)
     assert found.storage == pytest.approx(2.3)
@@ -158,5 +158,9 @@ def test_a_price_with_something_unknown_is_unknown() -> None:
     assert price(unpriced, 1.0, 0, 0, Requests(), 0, FREE).usd is None
     assert price(CPU, 1.0, 1, 0, Requests(), 0, FREE).usd is not None
     assert price(CPU, 1.0, 0, 1, Requests(), 0, Tariff()).usd is None
+    some = price(CPU, 1.0, 0, None, Requests(), None, Tariff(0.02, 0.0, 0.0, 0.09))
+    assert (some.storage, some.egress, some.usd) == (None, None, None), "of an unknown size"
+    assert some.known == CPU.usd_per_hour
+    assert price(CPU, 1.0, 0, None, Requests(), None, FREE).usd is not None
     local = Offer("local", "local", 4, 1, 0, 0.0, disk_usd_gb_month=0.0)
     assert price(local, 5.0, GB, GB, Requests(5, 5), GB, FREE).usd == 0

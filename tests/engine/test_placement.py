@@ -74,6 +74,19 @@ def test_a_wish_that_leaves_nothing_is_told_in_one_sentence(wishes: dict[str, ob
     assert str(error.value).startswith(words)
 
 
+def test_a_part_gets_what_its_share_of_the_budget_pays_for_with_its_disk() -> None:
+    small, big = offer("slow", 0.5), offer("fast", 10.0)
+    run = replace(RUN, parts=8, budget_usd=45.0)  # 5 each; fast takes 2 h
+    assert ranked([small, big], run, hours) == [small]
+    assert ranked([small, big], replace(run, parts=1), hours) == [big, small]
+    disk = replace(big, usd_per_hour=2.0, rented_disk_bytes=730 * 2**30, disk_usd_gb_month=1.0)  # 1 USD/h more
+    assert ranked([disk], replace(run, budget_usd=54.0), hours) == [disk]
+    with pytest.raises(BadInput, match=r"45 USD, 5.00 for each of 8 parts and their join, do not .* costs about 6.00"):
+        ranked([disk], run, hours)
+    with pytest.raises(BadInput, match="45 USD do not pay for this job: raise"):  # an unknown disk fits under no budget
+        ranked([replace(disk, disk_usd_gb_month=None)], replace(RUN, budget_usd=45.0), hours)
+
+
 def test_without_a_forecast_a_rule_chooses_the_cheapest() -> None:
     assert ranked([FAST, SLOW], replace(RUN, within_hours=1.0)) == [SLOW, FAST]
 

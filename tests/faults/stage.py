@@ -48,6 +48,8 @@ class FakeProvider:
         self.refusals: list[Exception] = []  # one for each of the next calls of create
         self.offered = [OFFER]
         self.asked: list[str] = []  # Offer.where of each call of create
+        self.disks: dict[str, tuple[int, int]] = {}  # by token: bytes that were ordered, and that were priced
+        self.caps: list[float | None] = []  # USD/h, of each order
         self.none_of: dict[str, Exception] = {}  # Offer.where -> what create raises for it
         self.printed = ""  # on the console of every machine
         self.lost_replies = 0  # so many of the next calls do it and lose the answer
@@ -61,12 +63,14 @@ class FakeProvider:
         return []
 
     def offers(self, need: Need) -> list[Offer]:
-        return list(self.offered)
+        return [replace(offer, rented_disk_bytes=offer.rented_disk_bytes or need.disk_bytes) for offer in self.offered]
 
     def create(self, request: MachineRequest) -> MachineSeen:
         with self._lock:
             self.calls[request.token] += 1
             self.asked.append(request.offer.where)
+            self.disks[request.token] = (request.disk_bytes, request.offer.rented_disk_bytes)
+            self.caps.append(request.max_price)
             if self.refusals:
                 raise self.refusals.pop(0)
             if request.offer.where in self.none_of:

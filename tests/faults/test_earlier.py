@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cryoburst.engine import earlier
+from cryoburst.engine import bill, earlier
 from cryoburst.engine.earlier import Made
-from cryoburst.model.documents import Batch, Heartbeat, Output
+from cryoburst.model.documents import Batch, Exit, Heartbeat, Manifest, Output
 from cryoburst.model.errors import StoreUnavailable
+from cryoburst.model.price import Tariff
 from cryoburst.model.states import RunState
 
 from .stage import JOB, Stage
@@ -144,3 +145,25 @@ def test_a_machine_that_waits_for_room_is_told_and_forgotten(stage: Stage) -> No
     stage.write("heartbeat.json", replace(beat, time=stage.now, full=False))
     run = stage.tick(1)
     assert (run.state, run.reason) == (S.RUNNING, "")
+
+
+def test_what_came_home_in_vain_is_paid_all_the_same(stage: Stage) -> None:
+    """A second attempt makes everything anew, and one file in two versions: all of it left the cloud."""
+    stage.to(S.RUNNING)
+    stage.output("a.bin", b"1" * 1000, batch=1)
+    stage.beat(batches=1)
+    assert stage.tick().bytes_home == 1000
+    stage.provider.die()
+    stage.tick(times=4)
+    stage.tick(later=31)
+    stage.agent_starts()
+    run = stage.tick()
+    assert (run.attempt, run.bytes_home) == (2, 1000)
+    stage.output("a.bin", b"2" * 300, batch=1)
+    stage.beat(batches=1)
+    assert stage.tick().bytes_home == 1300
+    stage.write("manifest.json", Manifest([stage.output("a.bin", b"3" * 400)], []))
+    stage.write("exit.json", Exit(stage.now, "finished", 0, "it ended", 1.0, {"out.log": 0}))
+    run = stage.tick()
+    assert (run.state, run.bytes_out, run.bytes_home) == (S.SUCCEEDED, 400, 1700)
+    assert bill.run_cost(run, (), Tariff(0.0, 0.0, 0.0, 2.0**30), stage.now).egress == 1700

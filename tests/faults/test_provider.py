@@ -68,6 +68,23 @@ def test_lost_answer_to_an_order_leaves_one_machine(stage: Stage) -> None:
     stage.assert_over(1)
 
 
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_machine_whose_order_got_no_answer_is_paid_for_from_its_making(stage: Stage, listed: bool) -> None:
+    stage.provider.lost_replies, stage.provider.unlisted = 2, True
+    stage.submit()
+    stage.tick()
+    made = stage.now
+    stage.tick(31)  # the order is repeated, and its answer lost again
+    stage.provider.unlisted = False
+    if not listed:
+        stage.provider.blind = True  # then the third order is answered
+    stage.tick(301)
+    stage.provider.blind = False
+    assert stage.tick().state is S.STARTING
+    (machine,) = stage.world.ledger.machines()
+    assert (machine.requested, machine.provider_id) == (made, f"id-{machine.token}")
+
+
 def test_stop_after_a_lost_answer_with_a_late_listing_leaves_no_machine(stage: Stage) -> None:
     stage.provider.lost_replies, stage.provider.unlisted = 1, True
     stage.submit()
@@ -191,3 +208,11 @@ def test_what_was_half_written_is_told_apart_from_what_lies_outside_the_job_fold
     events = [event.text for event in stage.world.ledger.events(stage.run.uid)]
     assert f"left on the machine, perhaps half-written: {JOB}a.bin" in events
     assert "the job wrote outside its folder, left on the machine: ~/cache.bin" in events
+
+
+def test_inputs_that_came_late_to_the_machine_are_noted_with_the_run(stage: Stage) -> None:
+    stage.to(S.RUNNING)
+    stage.agent_ends()
+    stage.write("exit.json", Exit(stage.now, "finished", 0, "it ended", 1.0, {"out.log": 0}, late_bytes=3))
+    run = stage.tick()
+    assert (run.state, run.late_bytes) == (S.SUCCEEDED, 3)

@@ -41,6 +41,20 @@ def test_a_split_run_ends_as_a_whole_one(split_on_both: Split) -> None:
     assert order == sorted(order)
 
 
+def test_every_machine_has_the_disk_that_was_priced(split: Split) -> None:
+    ledger, provider = split.stage.world.ledger, split.stage.provider
+    run = split.submit()
+    ledger.change(run, {"disk_bytes": 10**12})  # of a part, as the pre-flight leaves it
+    split.all_run()
+    for part in split.parts:
+        split.ends(part)
+    split.stage.tick(1)
+    assert split.stage.tick(1).state is S.STARTING
+    join = provider.disks.pop(f"{run.uid}-1")
+    assert set(provider.disks.values()) == {(10**12, 10**12)}
+    assert join == (0, 0)  # what it does needs next to nothing
+
+
 def test_only_whole_runs_are_listed_and_numbered(split: Split) -> None:
     split.submit()
     split.all_run()

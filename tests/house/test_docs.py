@@ -133,7 +133,7 @@ def test_every_json_key_is_documented(tmp_path: Path) -> None:
     job = Job("relion", "k", Path("/p"), "j/", "", (), Resources())
     inputs = [Input("a", Path("/p/a"), 1, 1, 1)]
     found = Preflight(job, run, inputs, [Finding("info", "disk", "s")], Demand(), offer)
-    forecast = Forecast((Step("run", None),), None, None, Price(), None, None, 0, "", ())
+    forecast = Forecast((Step("run", None),), None, None, Price(), None, 0.0, None, 0, "", ())
     plan = report.plan_values(Planned(found, stage_in.Plan(inputs, {}, []), forecast))
     assert all(f'"{key}": ' in page for key in (*plan["files"][0], *plan["findings"][0]))
     ledger = Ledger(f"sqlite://{tmp_path / 'cryoburst.db'}")

@@ -67,10 +67,13 @@ def test_several_commands_and_a_trailing_echo(empty_project: Path) -> None:
     assert job.script.endswith(commands[1] + "\n")
 
 
-@pytest.mark.parametrize(("option", "gpus"), [('--gpu ""', 1), ('--gpu "0,1:2,3"', 4), ('--gpu "0:0"', 1), ("", 0)])
-def test_gpus(empty_project: Path, option: str, gpus: int) -> None:
+@pytest.mark.parametrize(
+    ("option", "gpus", "most"), [('--gpu ""', 1, 12), ('--gpu "0,1:2,3"', 4, 4), ('--gpu "0:0"', 1, 1), ("", 0, 0)]
+)
+def test_gpus(empty_project: Path, option: str, gpus: int, most: int) -> None:
     target = make(empty_project, [f"{REFINE} {option}"], "data_job\n_rlnJobType 8\n", processes=3)
-    assert Relion().read_job(target, empty_project).resources.gpus == gpus
+    found = Relion().read_job(target, empty_project).resources
+    assert (found.gpus, found.most_gpus) == (gpus, most)
 
 
 def test_an_alias_is_its_job(empty_project: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 from cryoburst.database.ledger import Ledger
 from cryoburst.engine.world import World
 from cryoburst.model.errors import BadInput
+from cryoburst.model.price import GB
 from cryoburst.model.run import Machine, Run
-from cryoburst.model.states import MachineState
+from cryoburst.model.states import MachineState, RunState
 from cryoburst.services import budgets
 from cryoburst.services.settings import Settings
 
@@ -99,6 +100,25 @@ def test_what_is_used_up_is_refused_and_most_of_it_told(ledger: Ledger) -> None:
     (said,) = budgets.check(ledger, settings(budget_project=12.0), other, NOW)
     assert said == "10.00 of 12.00 USD of the budget of the project /p are spent or promised"
     assert budgets.check(ledger, settings(budget_project=13.0), other, NOW) == []
+
+
+def test_the_data_of_a_bucket_are_priced_where_the_machines_are(ledger: Ledger) -> None:
+    """Its address names no region: what came home from it counts all the same."""
+    run = replace(RUN, store="s3://bucket", state=RunState.SUCCEEDED, ended=NOW + 3600, bytes_out=100 * GB)
+    ledger.add(run)
+    ledger.add(replace(run, uid=f"{run.uid}.1", parts=2))
+    here = Machine(f"{run.uid}.1-1", f"{run.uid}.1", 1, "aws", "t", 1.0, MachineState.GONE, NOW, NOW, "i", gone=NOW)
+    ledger.add_machine(replace(here, region="eu-central-1"))
+    (found,) = budgets.binding(ledger, settings(budget_project=20.0), run, NOW + 4000)
+    assert found.used == pytest.approx(9.0, abs=0.1)
+    assert not found.unknown
+
+
+def test_the_data_of_a_run_that_goes_on_are_set_aside_as_foretold(ledger: Ledger) -> None:
+    ledger.add(replace(RUN, forecast_data_usd=3.0))
+    ended = replace(RUN, uid="b" * 16, forecast_data_usd=3.0, state=RunState.SUCCEEDED, ended=NOW)
+    ledger.add(ended)
+    assert budgets.left(ledger, settings(budget_project=10.0), RUN, NOW) == 7.0
 
 
 def test_an_unknown_price_is_told(ledger: Ledger) -> None:

@@ -76,12 +76,13 @@ def tell_forecast(forecast: dict[str, Any], work: str | None) -> None:
     steps = [(each["step"], *times(each["hours"])) for each in forecast["steps"]]
     rows = [*steps, ("in all", *times(forecast["hours"]))]
     print(table(("STEP", "TIME", "RANGE"), rows))
-    if work and forecast["hours"] is None:
+    if work and any(each["step"] == "run" and each["hours"] is None for each in forecast["steps"]):
         print(f"{work}: how long that takes is not known")
     price = forecast["price"]
     if price is None:
         most = forecast["at_most_usd"]
-        print(f"price: {'unknown' if most is None else f'at most {usd(most)}, at the time limit'}")
+        more = ", and its outputs, whose size is not known" if most and forecast["egress_bytes"] is None else ""
+        print(f"price: {'unknown' if most is None else f'at most {usd(most)}, at the time limit{more}'}")
         return
     if price["usd"] == 0 and forecast["at_most_usd"] == 0:
         print("price: 0 USD")
@@ -90,7 +91,9 @@ def tell_forecast(forecast: dict[str, Any], work: str | None) -> None:
     dated = f"; the oldest price is of {forecast['prices_dated']}" if forecast["prices_dated"] else ""
     found = forecast["usd"]
     reach = f" ({usd(found['low'])} to {usd(found['high'])})" if found else ""
-    text = f"price: {usd(price['usd'])}{reach}: {parts}{dated}"
+    known = sum(amount for name, amount in price.items() if name != "usd" and amount)
+    total = usd(price["usd"]) if price["usd"] is not None or not known else f"at least {usd(known)}"
+    text = f"price: {total}{reach}: {parts}{dated}"
     print(textwrap.fill(text, width, subsequent_indent="  ", break_long_words=False) if (width := columns()) else text)
 
 

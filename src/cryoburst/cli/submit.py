@@ -40,7 +40,10 @@ def job_arguments(parser: argparse.ArgumentParser) -> None:
     rule = parser.add_mutually_exclusive_group()
     rule.add_argument("--within", type=float, metavar="HOURS", help="the cheapest machine that ends the job in time")
     rule.add_argument(
-        "--budget", type=float, metavar="USD", help="the fastest machine that this pays for; no more is ever spent"
+        "--budget",
+        type=float,
+        metavar="USD",
+        help="the fastest machine that this pays for; machines end before they cost more",
     )
     market = parser.add_mutually_exclusive_group()
     market.add_argument(

@@ -2,7 +2,8 @@
 
 import os
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from functools import cache
 from typing import Any
@@ -147,6 +148,10 @@ class Ledger:
         rows = self.connection.execute(f"{sql} RETURNING {_RUN_COLUMNS}", values)
         return _run(rows[0]) if rows else None
 
+    def came_home(self, run: Run, size: int) -> None:
+        """Count bytes of outputs that came home."""
+        self.connection.change("UPDATE runs SET bytes_home = bytes_home + ? WHERE uid = ?", [size, run.uid])
+
     def want_stop(self, run: Run, why: str, now: float) -> None:
         """Note that the run shall end. The first wish stays; a final run is left alone."""
         sql = f"UPDATE runs SET stop_wanted = ?, stop_since = ? WHERE uid = ? AND stop_wanted = '' AND {_OPEN_RUNS}"
@@ -178,6 +183,14 @@ class Ledger:
         self.connection.change("UPDATE runs SET holder = '', held_until = 0 WHERE holder = ?", [holder])
 
     # ------------------------------------------------------------------------------------------------ machines
+
+    @contextmanager
+    def promising(self) -> Iterator[None]:
+        """While this lasts nobody else changes the machines: what was read of budgets holds until the order that counts
+        on it is written. Of no run or machine anything is written when it raises. No network call belongs inside."""
+        with self.connection.transaction():
+            self.connection.lock_table("machines")
+            yield
 
     def add_machine(self, machine: Machine) -> None:
         """Write the intent to rent a machine. Silent when its token is there already."""

@@ -50,13 +50,20 @@ def paid(machine: Machine, now: float) -> Window:
     return begin, begin + max(LEAST, math.ceil(max(0.0, end - begin)))
 
 
+def begun(run: Run, machine: Machine, created: float) -> float:
+    """From when a machine is paid for, by when its provider says that it was made: an earlier order, whose answer was
+    lost, may have made it. Never before its run was ready for one, whatever the provider's clock is."""
+    return min(machine.requested, max(created, run.staged or machine.requested))
+
+
 def run_cost(
     run: Run, machines: Iterable[Machine], tariff: Tariff, now: float, window: Window = ALWAYS, kept: float = KEPT
 ) -> Price:
     """What a whole run has cost in a window: all its machines (those of its parts included), and its data.
 
     Of the data, what it sent counts from its staging, what it made from the start of its command, until ``kept`` s
-    after its end; requests and what came home count at its end, or now.
+    after its end; requests and what came home (of all attempts; of a run that was found again in its store, of its
+    outputs at least) count at its end, or now.
     """
     total = Price()
     for machine in machines:
@@ -77,7 +84,7 @@ def run_cost(
     return total + Price(
         storage=storage,
         requests=None if puts is None or gets is None else puts + gets,
-        egress=times(run.bytes_out / GB, tariff.egress_gb),
+        egress=times(max(run.bytes_home, run.bytes_out) / GB, tariff.egress_gb),
     )
 
 
@@ -93,6 +100,11 @@ def hourly(offer: Offer) -> float | None:
     """What a machine of this type costs in an hour with its disk, USD; None when a part is unknown."""
     disk = times(gigabytes(offer.rented_disk_bytes) * 3600 / MONTH, offer.disk_usd_gb_month)
     return None if disk is None or offer.usd_per_hour is None else offer.usd_per_hour + disk
+
+
+def share(usd: float, parts: int) -> float:
+    """What of a run's budget each of its parts and the join may cost: the same; all of it for a run in one piece."""
+    return usd / (parts + 1) if parts > 1 else usd
 
 
 def allowed_seconds(budget_left: float, usd_per_hour: float | None) -> float:

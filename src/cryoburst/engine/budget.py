@@ -25,11 +25,11 @@ def promised(machines: Iterable[Machine], now: float) -> float:
     return sum(bill.promised_cost(machine, now).known for machine in machines)
 
 
-def share(run: Run) -> float | None:
-    """What this run, or part, or join, may cost: each part and the join have the same; None: no end."""
-    if run.budget_usd is None:
-        return None
-    return run.budget_usd / (run.parts + 1) if run.parts > 1 else run.budget_usd
+def share(world: World, run: Run) -> float | None:
+    """What the machines of this run, or part, or join, may cost, by its own budget and that of every run: each part and
+    the join have the same of what its data, as they were foretold, leave; None: no end."""
+    least = min(math.inf if run.budget_usd is None else run.budget_usd, world.budget_run)
+    return None if math.isinf(least) else bill.share(max(0.0, least - run.forecast_data_usd), run.parts)
 
 
 def seconds(world: World, run: Run, offer: Offer) -> float:
@@ -37,7 +37,7 @@ def seconds(world: World, run: Run, offer: Offer) -> float:
 
     Raises BudgetUsed when that is less than ten minutes, or when a budget meets a price that nobody knows.
     """
-    mine, now = share(run), world.clock()
+    mine, now = share(world, run), world.clock()
     others = [m for m in world.ledger.machines_of(run.uid) if m.attempt != run.attempt]
     left = [
         amount
@@ -55,6 +55,8 @@ def seconds(world: World, run: Run, offer: Offer) -> float:
     pays = bill.allowed_seconds(min(left), price)
     if pays < LEAST:
         said = f"{money(max(0.0, min(left)))} USD are left, and {offer.where} costs {money(price)} USD/h with its disk"
+        if run.forecast_data_usd:
+            said += f" (what is kept, moved and brought home is foretold to cost {money(run.forecast_data_usd)})"
         raise BudgetUsed(said, where=run.job, advice="raise the budget, or choose a cheaper machine")
     return pays
 
@@ -75,6 +77,6 @@ def warning(world: World, run: Run) -> str:
 def ended(world: World, run: Run) -> bool:
     """Whether it was the budget that set the deadline of this attempt's machine."""
     machine = next((m for m in world.ledger.machines_of(run.uid) if m.attempt == run.attempt), None)
-    if machine is None or (run.budget_usd is None and world.budget(run) is None):
+    if machine is None or (share(world, run) is None and world.budget(run) is None):
         return False
     return machine.power_off_at - machine.requested < world.terms.walltime + world.terms.grace - LEAST / 10

@@ -229,23 +229,28 @@ def price(
     offer: Offer,
     hours: float,
     disk_bytes: int,
-    stored_bytes: int,
+    stored_bytes: int | None,
     requests: Requests,
-    egress_bytes: int,
+    egress_bytes: int | None,
     tariff: Tariff,
     *,
     stored_hours: float = MONTH / 3600,
-    machines: int = 1,
 ) -> Price:
-    """What so many machines for so many hours each cost, with a disk each; what stays in the store for so long, the
-    requests to it and what leaves it. USD; what is not known is None in its part."""
+    """What so many hours of such machines cost, with a disk each; what stays in the store for so long, the requests to
+    it and what leaves it. USD; what is not known is None in its part, unless it costs nothing anyway."""
     return Price(
-        instance=times(hours * machines, offer.usd_per_hour),
-        disk=times(gigabytes(disk_bytes) * machines * hours * 3600 / MONTH, offer.disk_usd_gb_month),
-        storage=times(stored_bytes / GB * stored_hours * 3600 / MONTH, tariff.gb_month),
+        instance=times(hours, offer.usd_per_hour),
+        disk=times(gigabytes(disk_bytes) * hours * 3600 / MONTH, offer.disk_usd_gb_month),
+        storage=_of(stored_bytes, stored_hours * 3600 / MONTH, tariff.gb_month),
         requests=_sum(times(requests.puts / 1000, tariff.put_1000), times(requests.gets / 1000, tariff.get_1000)),
-        egress=times(egress_bytes / GB, tariff.egress_gb),
+        egress=_of(egress_bytes, 1.0, tariff.egress_gb),
     )
+
+
+def _of(size: int | None, months: float, usd: float | None) -> float | None:
+    if size is None:
+        return 0.0 if usd == 0 else None
+    return times(size / GB * months, usd)
 
 
 def _sum(one: float | None, other: float | None) -> float | None:

@@ -4,7 +4,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from cryoburst.engine import budget, record
+from cryoburst.engine import bill, budget, record
 from cryoburst.engine.elsewhere import folders_to_read
 from cryoburst.engine.placement import in_reach, is_of, next_offer, noted, ranked, refused
 from cryoburst.engine.stage_in import archive_key
@@ -52,7 +52,7 @@ def candidates(world: World, job: Job, run: Run, need: Need) -> list[Offer]:
         why = _why_none(provider.offers(Need(resources=Resources())), job, need)
         raise NoOffer(f"no machine of {run.provider} can run this job", where=run.job, advice=why)
     if job.is_join:  # that is small: any machine will do
-        run = replace(run, machine="", within_hours=None)
+        run = replace(run, machine="", within_hours=None, budget_usd=None)
     return ranked(offers, run, lambda offer: world.hours(run, offer))
 
 
@@ -109,7 +109,8 @@ def create(world: World, run: Run) -> None:
     row stays REQUESTED and the same call is made again.
     """
     token, job = machine_token(run), world.job(run)
-    every = candidates(world, job, run, need_of(job, run))
+    need = need_of(job, run)
+    every = candidates(world, job, run, need)
     offers = in_reach(every)
     while True:
         row = world.ledger.machine(token)
@@ -119,7 +120,7 @@ def create(world: World, run: Run) -> None:
             raise _all_refused(world, run, next((each for each in every if each not in offers), None))
         _wait_for_answer(world, run, asked, offer)
         try:
-            _order(world, run, offer, token)
+            _order(world, run, offer, token, need.disk_bytes)
         except (NoCapacity, QuotaExceeded) as error:
             reason = "quota" if isinstance(error, QuotaExceeded) else "no_capacity"
             said = f"{_of(run)}{offer.where}: {REASONS[reason].sentence} ({error.what})"
@@ -151,35 +152,40 @@ def _wait_for_answer(world: World, run: Run, asked: Machine | None, offer: Offer
         raise ProviderUnavailable(f"the answer to the order of {asked.offer} in {asked.place} is not known yet")
 
 
-def _order(world: World, run: Run, offer: Offer, token: str) -> None:
-    """Order one machine, intent first."""
-    spec = _fresh_spec(world, run, token, offer)
-    power_off_at = spec.deadline + spec.grace
-    intent = Machine(
-        token=token,
-        run=run.uid,
-        attempt=run.attempt,
-        provider=run.provider,
-        offer=offer.name,
-        usd_per_hour=offer.usd_per_hour,
-        state=MachineState.REQUESTED,
-        requested=world.clock(),
-        power_off_at=power_off_at,
-        region=offer.region,
-        place=offer.place,
-        spot=offer.spot,
-        disk_bytes=offer.rented_disk_bytes,
-        disk_usd_gb_month=offer.disk_usd_gb_month,
-    )
-    world.ledger.add_machine(intent)
-    row = world.ledger.machine(token)
-    if row is None or row.state is not MachineState.REQUESTED:
-        return
-    # Its age counts from this call.
-    again = {name: getattr(intent, name) for name in (*BILLED, *ORDERED)}
-    row = world.ledger.change_machine(row, again)
+def _order(world: World, run: Run, offer: Offer, token: str, disk_bytes: int) -> None:
+    """Order one machine, intent first, with the disk that the offer was priced for."""
+    spec = read_spec(world, run)
+    with world.ledger.promising():  # what is left of a budget is promised to one machine at a time
+        row = world.ledger.machine(token)
+        if row is not None and row.state is not MachineState.REQUESTED:
+            return
+        wanted = _timed(world, run, offer, spec)
+        power_off_at = wanted.deadline + wanted.grace
+        intent = Machine(
+            token=token,
+            run=run.uid,
+            attempt=run.attempt,
+            provider=run.provider,
+            offer=offer.name,
+            usd_per_hour=offer.usd_per_hour,
+            state=MachineState.REQUESTED,
+            requested=world.clock(),
+            power_off_at=power_off_at,
+            region=offer.region,
+            place=offer.place,
+            spot=offer.spot,
+            disk_bytes=offer.rented_disk_bytes,
+            disk_usd_gb_month=offer.disk_usd_gb_month,
+        )
+        world.ledger.add_machine(intent)
+        # Of a row that is there, the age counts from this call.
+        again = {name: getattr(intent, name) for name in (*BILLED, *ORDERED)}
+        row = world.ledger.change_machine(intent, again)
     if row is None:
         return
+    if wanted != spec:
+        world.store(run).put(run.prefix + "spec.json", documents.dump(wanted))
+        spec = wanted
     _, checksum = world.archive(run.store)
     provider = world.provider(run.provider)
     lent = provider.lends(run.store)
@@ -195,10 +201,12 @@ def _order(world: World, run: Run, offer: Offer, token: str) -> None:
         power_off_at,
         project=run.store_folder,
         job=run.job,
-        disk_bytes=run.disk_bytes,
+        disk_bytes=disk_bytes,
+        max_price=run.max_price,
     )
     made = provider.create(request)
-    world.ledger.change_machine(row, {"state": MachineState.BOOTING, "provider_id": made.id})
+    begun = bill.begun(run, row, made.created)
+    world.ledger.change_machine(row, {"state": MachineState.BOOTING, "provider_id": made.id, "requested": begun})
     world.ledger.change(run, {"placed": offer.name})
 
 
@@ -220,22 +228,16 @@ def _credential(world: World, run: Run, spec: Spec, seconds: float) -> dict[str,
         return {}
 
 
-def _fresh_spec(world: World, run: Run, token: str, offer: Offer) -> Spec:
+def _timed(world: World, run: Run, offer: Offer, spec: Spec) -> Spec:
     """The spec of this attempt; its walltime begins anew when it waited for its machine, and ends with the budget."""
-    spec, deadline = read_spec(world, run), world.clock() + world.terms.walltime
-    row = world.ledger.machine(token)
-    if row is not None and row.state is not MachineState.REQUESTED:
-        return spec
-    grace = world.terms.grace
+    deadline, grace = world.clock() + world.terms.walltime, world.terms.grace
     seconds = budget.seconds(world, run, offer)
     if seconds < deadline + grace - world.clock():
         grace = min(grace, seconds * budget.FOR_OUTPUTS)
         deadline = world.clock() + seconds - grace
-    if abs(deadline - spec.deadline) < STALE_SPEC and spec.grace == grace:
+    if 0 <= deadline - spec.deadline < STALE_SPEC and spec.grace == grace:
         return spec
-    spec = replace(spec, deadline=deadline, grace=grace)
-    world.store(run).put(run.prefix + "spec.json", documents.dump(spec))
-    return spec
+    return replace(spec, deadline=deadline, grace=grace)
 
 
 def machine_token(run: Run) -> str:

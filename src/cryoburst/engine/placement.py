@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from difflib import get_close_matches
 
+from cryoburst.engine import bill
 from cryoburst.model.errors import BadInput
 from cryoburst.model.money import money
 from cryoburst.model.plugins import Offer
@@ -61,8 +62,9 @@ def ranked(offers: Sequence[Offer], run: Run, hours: Hours = lambda _: 0.0) -> l
     """The offers that the run's wishes allow, the best first.
 
     Without a rule: the cheapest. ``within_hours``: the cheapest of those that end in time; ``budget_usd``: the fastest
-    of those that it pays for; how long an offer takes must be known for both. Who wishes for spot gets that first, and
-    on-demand machines after all spot offers. An unknown price is never free: it comes last, and fits under no cap.
+    of those that it (of a split run, each one's share) pays for with their disks; how long an offer takes must be known
+    for both. Who wishes for spot gets that first, and on-demand machines after all spot offers. An unknown price is
+    never free: it comes last, and fits under no cap.
 
     Raises BadInput with one sentence when a wish leaves nothing.
     """
@@ -102,15 +104,13 @@ def _by_rule(offers: list[Offer], run: Run, hours: Hours) -> list[Offer]:
             raise BadInput(said, advice="allow more with --within, or give the job more processes, threads or GPUs")
         return quick or offers
     if run.budget_usd is not None:
-        paid = [
-            (time, offer)
-            for time, offer in known
-            if time and offer.usd_per_hour is not None and time * offer.usd_per_hour <= run.budget_usd
-        ]
+        pays = bill.share(run.budget_usd, run.parts)
+        costs = [(time, time * usd, o) for time, o in known if time and (usd := bill.hourly(o)) is not None]
+        paid = [(time, offer) for time, cost, offer in costs if cost <= pays]
         if not paid and any(time for time, _ in known):
-            costs = [t * o.usd_per_hour for t, o in known if t and o.usd_per_hour is not None]
-            least = f"; the cheapest costs about {money(min(costs))}" if costs else ""
-            raise BadInput(f"{run.budget_usd:g} USD do not pay for this job{least}", advice="raise --budget")
+            least = f"; the cheapest costs about {money(min(cost for _, cost, _ in costs))}" if costs else ""
+            for_each = f", {money(pays)} for each of {run.parts} parts and their join," if run.parts > 1 else ""
+            raise BadInput(f"{run.budget_usd:g} USD{for_each} do not pay for this job{least}", advice="raise --budget")
         return [offer for _, offer in sorted(paid, key=lambda each: each[0])] or offers
     return offers
 

@@ -275,6 +275,7 @@ class Reconciler:
         notes = left_behind(manifest.outside if manifest is not None else [])
         if changes.get("files_left"):
             notes.append(stayed(run, changes))
+        changes["late_bytes"] = seen.late_bytes
         if seen.late_bytes:
             notes.append(came_late(seen.late_bytes))
         for note in notes:

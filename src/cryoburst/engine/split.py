@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from cryoburst.model.run import Run
 from cryoburst.model.states import RunState
 
-SUMS = ("bytes_in", "bytes_to_send", "bytes_sent", "bytes_out", "files_in", "files_out", "bytes_left", "files_left")
+_FILES = ("files_in", "files_out", "files_left")
+SUMS = ("bytes_in", "bytes_to_send", "bytes_sent", "bytes_out", "bytes_home", "bytes_left", *_FILES)
 
 
 def totals(run: Run, parts: Sequence[Run]) -> dict[str, object]:

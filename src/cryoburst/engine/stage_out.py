@@ -302,10 +302,12 @@ def _bring(
         if not _is_home(target, output, known):
             wanted.append(_wanted(run, output, target))
     failed = Receiver(store, world.line()).receive(wanted)
+    left = {each.wanted.name for each in failed}
+    if came := sum(each.size for each in wanted if each.name not in left):
+        world.ledger.came_home(run, came)
     for each in failed:
         if not live or isinstance(each.error, OSError):
             raise each.error
-    left = {each.wanted.name for each in failed}
     rows: list[tuple[str, int, int, int, str]] = []
     for output in files:
         if output.path not in left:

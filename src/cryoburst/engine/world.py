@@ -1,5 +1,6 @@
 """All that the engine touches outside itself, in one value: what a test replaces, a tick is given."""
 
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -30,6 +31,7 @@ class World:
     line: Callable[[], Line] = Line  # one for each transfer; what they share is in it
     hours: Callable[[Run, Offer], float] = lambda run, offer: 0.0  # how long a run takes on an offer; 0: unknown
     budget: Callable[[Run], float | None] = lambda run: None  # USD that its project and user have left; None: no end
+    budget_run: float = math.inf  # USD that any run may cost, its parts included
     nearly: Callable[[Run], list[str]] = lambda run: []  # sentences on those of its budgets that are nearly used up
 
     def job(self, run: Run) -> Job:

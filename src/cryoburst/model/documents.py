@@ -56,7 +56,9 @@ class Request:
     budget_usd: float | None = None
     forecast_hours: float = 0.0
     forecast_usd: float | None = None
+    forecast_data_usd: float = 0.0
     units: float = 0.0
+    gpus: int = 0
     format: int = FORMAT
 
 

@@ -13,11 +13,17 @@ class Resources:
     memory_bytes: int = 0
     gpus: int = 0
     gpu_memory_bytes: int = 0  # of each GPU
+    more_gpus: bool = False  # it uses all that there are, when there are more
 
     @property
     def cores(self) -> int:
         """Processes times threads."""
         return self.processes * self.threads
+
+    @property
+    def most_gpus(self) -> int:
+        """How many GPUs it can use: one for each thread, when it takes all that there are."""
+        return max(self.gpus, self.cores) if self.more_gpus else self.gpus
 
 
 @dataclass(frozen=True)

@@ -98,6 +98,7 @@ class MachineRequest:
     project: str = ""  # for people: the project's folder in the store, and the job's in the project
     job: str = ""
     disk_bytes: int = 0  # that the job needs
+    max_price: float | None = None  # USD/h above which a spot machine is ended; None: as the provider has it
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,7 @@ class Requests:
 
 
 PARTS = ("instance", "disk", "storage", "requests", "egress")  # of a price: docs/costs.md
+DATA = PARTS[2:]  # of them, what no machine's deadline bounds
 
 
 @dataclass(frozen=True)

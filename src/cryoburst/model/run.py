@@ -47,6 +47,7 @@ class Run:
     ended: float | None = None
     observed: float | None = None  # when the machine was last heard of
     bytes_in: int = 0  # all inputs
+    late_bytes: int = 0  # of them, what was not on the machine yet when its command began
     bytes_to_send: int = 0  # of them, what was not in the store yet
     bytes_sent: int = 0  # of those, what is there now
     bytes_out: int = 0
@@ -62,6 +63,7 @@ class Run:
     files_left: int = 0
     processes: int = 1  # MPI ranks and threads as they are run: what the user typed, or adapted to the machine
     threads: int = 1
+    gpus: int = 0  # that the command uses, where there are so many; 0: none, or not known
     fitted_to: int = 0  # cores of the machine for which they were adapted; 0: they are as typed
     memory_bytes: int = 0  # that the command is predicted to need; 0: unknown
     gpu_memory_bytes: int = 0  # the same, of each GPU
@@ -73,9 +75,11 @@ class Run:
     budget_usd: float | None = None  # wish: what the whole run may cost, its parts included
     forecast_hours: float = 0.0  # of one machine, as it was foretold at the submission; 0: unknown
     forecast_usd: float | None = None
+    forecast_data_usd: float = 0.0  # what of it is known of storage, requests and egress
     units: float = 0.0  # of work, in its kind's own unit (model/plugins.py, Work); 0: unknown
     interruptions: int = 0  # by the provider, of spot machines; after two it goes on-demand
     placed: str = ""  # the offer that its newest machine is
+    bytes_home: int = 0  # that came home, of all attempts and versions of outputs: never becomes less
     tried: str = ""  # JSON: the offers that refused this attempt, and why (engine/placement.py)
 
     @property

@@ -7,7 +7,6 @@ twice. A budget of a project of its own is in a file beside the settings; all ot
 import json
 import math
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,9 +22,9 @@ from cryoburst.model.money import money
 from cryoburst.model.plugins import UNFINISHED
 from cryoburst.model.price import Price
 from cryoburst.model.run import Machine, Run
+from cryoburst.services.costs import month_start, rates
 from cryoburst.services.places import config_folder
 from cryoburst.services.settings import Settings
-from cryoburst.stores.tariff import tariff
 
 FORMAT = 1
 
@@ -127,15 +126,21 @@ def nearly_used(world: World, settings: Settings) -> Callable[[Run], list[str]]:
 
 
 def used(runs: Sequence[Run], machines: Iterable[Machine], now: float, window: bill.Window) -> Price:
-    """What runs and their machines have cost in a window, those that still run until their deadline."""
+    """What runs and their machines have cost in a window: machines that still run until their deadline, and the data of
+    runs that go on as they were foretold at least."""
+    of: dict[str, list[Machine]] = {run.whole: [] for run in runs}
     uids = {run.uid for run in runs}
     total = Price()
     for machine in machines:
         if machine.run in uids:
+            of[machine.run.partition(".")[0]].append(machine)
             total += bill.promised_cost(machine, now) if window == bill.ALWAYS else _in(machine, now, window)
     for run in runs:
         if not run.part:
-            total += bill.run_cost(run, (), tariff(run.store, run.region), now, window)
+            data = bill.run_cost(run, (), rates(run, of[run.uid]), now, window)
+            total += data
+            if not run.state.final:
+                total += Price(egress=max(0.0, run.forecast_data_usd - data.known))
     return total
 
 
@@ -160,12 +165,6 @@ def check(ledger: Ledger, settings: Settings, run: Run, now: float) -> list[str]
         if each.used >= SAID_AT * each.limit:
             told.append(each.sentence)
     return told
-
-
-def month_start(when: float) -> float:
-    """The beginning of the month of this moment, by the clock on the wall."""
-    local = time.localtime(when)
-    return time.mktime((local.tm_year, local.tm_mon, 1, 0, 0, 0, 0, 0, -1))
 
 
 # ------------------------------------------------------------------------------------------ a project's own budget

@@ -6,10 +6,9 @@ from dataclasses import dataclass
 
 from cryoburst.database.ledger import Ledger
 from cryoburst.engine import bill
-from cryoburst.model.price import Price
+from cryoburst.model.price import Price, Tariff
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState
-from cryoburst.services.budgets import month_start
 from cryoburst.stores.tariff import tariff
 
 BY = ("job", "project", "month")
@@ -99,10 +98,21 @@ def _strange(machines: Sequence[Machine], now: float) -> Cost:
 
 
 def cost_of(run: Run, machines: Iterable[Machine], now: float, window: bill.Window = bill.ALWAYS) -> Price:
-    """What a whole run has cost in a window. A bucket whose address names no region is where its machines are."""
+    """What a whole run has cost in a window."""
     machines = list(machines)
-    region = next((machine.region for machine in machines if machine.region), run.region)
-    return bill.run_cost(run, machines, tariff(run.store, region), now, window)
+    return bill.run_cost(run, machines, rates(run, machines), now, window)
+
+
+def rates(run: Run, machines: Iterable[Machine]) -> Tariff:
+    """What the store of a whole run takes; ``machines`` are all of the run. Its region is where they are, when its
+    address says none."""
+    return tariff(run.store, next((machine.region for machine in machines if machine.region), run.region))
+
+
+def month_start(when: float) -> float:
+    """The beginning of the month of this moment, by the clock on the wall."""
+    local = time.localtime(when)
+    return time.mktime((local.tm_year, local.tm_mon, 1, 0, 0, 0, 0, 0, -1))
 
 
 def in_the_end(run: Run, now: float) -> float:

@@ -18,10 +18,10 @@ from cryoburst.engine.power import Uses, power
 from cryoburst.engine.published import Row
 from cryoburst.engine.world import World
 from cryoburst.model.errors import CryoburstError
-from cryoburst.model.job import Job, Resources
+from cryoburst.model.job import Resources
 from cryoburst.model.money import money
 from cryoburst.model.plugins import Need, Offer
-from cryoburst.model.price import Price
+from cryoburst.model.price import DATA, Price
 from cryoburst.model.run import Run
 from cryoburst.model.states import RunState
 from cryoburst.services import budgets
@@ -36,6 +36,7 @@ RUN = "run"  # the step in which the command runs
 REMEMBERED = 200  # finished runs that are looked at, the newest
 ENOUGH = 10_000_000  # bytes from which on a transfer tells how fast the line is, and not how long a request takes
 LEAST_SECONDS = 2.0  # of a command that tells anything
+LATE = 0.1  # of a command's time, in which its late inputs may have come
 SECOND = 1 / 3600  # h
 
 # Where nothing was measured: (low, best, high), bytes/s. A bucket: TRPV1's upload to AWS was 75 MB/s on the mean, that
@@ -63,8 +64,9 @@ class Forecast:
     machine_hours: Hours | None  # of each machine, paid
     price: Price | None  # the best; a part that is unknown is None
     usd: Hours | None
-    at_most_usd: float | None  # when its machines run until their time limit
-    egress_bytes: int
+    data_usd: float  # what is known of the best's storage, requests and egress
+    at_most_usd: float | None  # when its machines run until their time limit; without outputs of unknown size
+    egress_bytes: int | None  # that come home; None: unknown
     prices_dated: str  # of the oldest price in it; empty: of now, or nothing costs anything
     basis: tuple[str, ...]  # what it rests on, a sentence each
 
@@ -77,7 +79,8 @@ def foretell(
     if offer is None:
         return None
     basis: list[str] = []
-    outputs = max(0, found.most.disk * run.parts - bytes_in) if found.most.disk else 0
+    written = found.most.disk * run.parts - bytes_in  # each part's share is rounded up
+    outputs = written if written > run.parts else None
     speed, said = line_speed(world.ledger, settings, run)
     basis.append(said)
     start, said = start_time(world.ledger, run.provider, here=world.provider(run.provider).here)
@@ -85,13 +88,16 @@ def foretell(
     inside, said = machine_speed(world.ledger, run.provider)
     basis.append(said)
     model = fit(own_rows(world))
-    command = hours(run.kind, run.units / run.parts, offer, uses=uses(found.job, run), model=model)
+    command = hours(run.kind, run.units / run.parts, offer, uses=uses(run), model=model)
     basis.append(_basis(run, model, command, found.work.said))
 
     send, read = transfer(bytes_to_send, speed), transfer(bytes_in / run.parts, inside)
-    home = _after(transfer(outputs, speed), command)
+    home = _after(transfer(outputs, speed), command) if outputs is not None else None
+    if outputs is None:
+        basis.append("how much comes home is not known, and what that takes and costs")
     steps = (Step("send", send), Step("start", start), Step("fetch inputs", read), Step(RUN, command))
-    steps += (Step("join", Hours(start.best, 2 * start.best, 4 * start.best)),) if run.parts > 1 else ()
+    join = Hours(start.best, 2 * start.best, 4 * start.best) if run.parts > 1 else None
+    steps += (Step("join", join),) if join else ()
     steps += (Step("bring home", home),)
     machine = _sum(
         [
@@ -105,14 +111,18 @@ def foretell(
     stays = sum(1 for pattern in run.leave.splitlines() if pattern) > 0
     egress = 0 if stays else outputs
 
-    def cost(time: float) -> Price:
-        asked = bill.requests(bytes_to_send, len(found.inputs), bytes_in, outputs, 0, time)
-        disk = offer.rented_disk_bytes
-        stored = bytes_to_send + outputs
-        return price(offer, time, disk, stored, asked, egress, rates, machines=run.parts)
+    def cost(time: float, made: int | None, home: int | None) -> Price:
+        """Of so many hours of all machines together."""
+        asked = bill.requests(bytes_to_send, len(found.inputs), bytes_in, made or 0, 0, time)
+        stored = None if made is None else bytes_to_send + made
+        return price(offer, time, offer.rented_disk_bytes, stored, asked, home, rates)
 
-    best = cost(machine.best) if machine else None
-    ends = [cost(time).usd for time in machine] if machine else []
+    # The join's machine is counted as one more of the parts': it is no dearer.
+    joins = join or Hours(0.0, 0.0, 0.0)
+    times = [time * run.parts + one for time, one in zip(machine, joins, strict=True)] if machine else []
+    prices = [cost(time, outputs, egress) for time in times]
+    best = prices[1] if prices else None
+    ends = [made.usd for made in prices]
     known = [usd for usd in ends if usd is not None]
     limit = (world.terms.walltime + world.terms.grace) / 3600
     dated = min((day for day in (offer.price_dated, rates.dated) if day), default="")
@@ -122,7 +132,8 @@ def foretell(
         machine_hours=machine,
         price=best,
         usd=Hours(*known) if len(known) == 3 else None,
-        at_most_usd=cost(limit).usd,
+        data_usd=sum(map((best or cost(0.0, outputs, egress)).known_of, DATA)),
+        at_most_usd=cost(limit * (run.parts + (run.parts > 1)), outputs or 0, egress or 0).usd,
         egress_bytes=egress,
         prices_dated=dated,
         basis=tuple(basis),
@@ -143,9 +154,11 @@ def cautions(world: World, settings: Settings, run: Run, forecast: Forecast | No
     left = [
         each for each in (run.budget_usd, budgets.left(world.ledger, settings, run, world.clock())) if each is not None
     ]
-    if forecast.usd is not None and left and forecast.usd.best > min(left):
+    costs = forecast.price.known if forecast.price is not None else 0.0
+    if left and costs > min(left):
+        least = "" if forecast.usd is not None else "at least "
         yield (
-            f"it is foretold to cost {money(forecast.usd.best)} USD, and {money(min(left))} USD are left of its "
+            f"it is foretold to cost {least}{money(costs)} USD, and {money(min(left))} USD are left of its "
             "budgets: its machine is ended when they are used up"
         )
 
@@ -159,10 +172,7 @@ def hours_on(world: World) -> Callable[[Run, Offer], float]:
             return 0.0
         if run.uid not in known:
             known.clear()
-            how = Uses(max(1, run.processes * run.threads))
-            with suppress(CryoburstError, OSError):
-                how = uses(world.whole_job(run), run)
-            known[run.uid] = fit(own_rows(world)), how
+            known[run.uid] = fit(own_rows(world)), uses(run)
         model, how = known[run.uid]
         found = hours(run.kind, run.units / run.parts, offer, uses=how, model=model)
         return found.best if found else 0.0
@@ -170,9 +180,10 @@ def hours_on(world: World) -> Callable[[Run, Offer], float]:
     return on
 
 
-def uses(job: Job, run: Run) -> Uses:
-    """What a job uses of its machine: the cores for which it was typed or fitted, and the GPUs that it names."""
-    return Uses(max(1, run.processes * run.threads), job.resources.gpus)
+def uses(run: Run) -> Uses:
+    """What a job uses of its machine: the cores for which it was typed or fitted, and its GPUs."""
+    on_gpus = run.gpus or run.gpu_memory_bytes or "--gpu" in run.script.split()
+    return Uses(max(1, run.processes * run.threads), (run.gpus or None) if on_gpus else 0)
 
 
 def errors(world: World) -> Errors:
@@ -181,7 +192,8 @@ def errors(world: World) -> Errors:
 
 
 def own_rows(world: World) -> list[Row]:
-    """The user's finished runs as the model takes them: whole ones, and parts; those that were tried once."""
+    """The user's finished runs as the model takes them: whole ones, and parts; those that were tried once, and did not
+    wait for inputs."""
     found: list[Row] = []
     types: dict[str, dict[str, Offer]] = {}
     machines = {machine.run: machine for machine in world.ledger.machines(all_=True)}
@@ -189,26 +201,23 @@ def own_rows(world: World) -> list[Row]:
         seconds = run.command_seconds or 0.0
         if run.state is not RunState.SUCCEEDED or run.attempt > 1 or run.units <= 0 or seconds < LEAST_SECONDS:
             continue
-        if run.parts > 1 and not run.part:
-            continue  # a join
+        if (run.parts > 1 and not run.part) or _waited(run):
+            continue  # a join, or what says more of the line than of the job
         machine = machines.get(run.uid)
         if machine is None:
             continue
-        gpu, strength = False, float(max(1, run.processes * run.threads))
-        if run.gpu_memory_bytes or _names_gpus(run.script):
+        used = uses(run)
+        gpu, strength = False, float(used.cores or 1)
+        if used.gpus != 0:
             if run.provider not in types:
                 types[run.provider] = _types(world, run.provider)
             offer = types[run.provider].get(machine.offer)
             if offer is None or not offer.gpus:
                 continue
-            gpu, strength = True, power(offer, gpu=True)
+            gpu, strength = True, power(offer, gpu=True, uses=used)
         units = run.units / run.parts
         found.append(Row(run.kind, f"run {run.uid}", machine.offer, gpu, strength, seconds / 3600, units))
     return found
-
-
-def _names_gpus(script: str) -> bool:
-    return "--gpu" in script.split()
 
 
 def _types(world: World, provider: str) -> dict[str, Offer]:
@@ -246,19 +255,27 @@ def line_speed(ledger: Ledger, settings: Settings, run: Run) -> tuple[Hours, str
 def machine_speed(ledger: Ledger, provider: str) -> tuple[Hours, str]:
     """How fast a machine takes its inputs from the store, bytes/s, and a sentence."""
     told = [
-        each.bytes_in / (each.command_started - each.started)
+        speed
         for each in _finished(ledger)
-        if each.provider == provider
-        and each.attempt == 1
-        and each.bytes_in >= ENOUGH
-        and each.parts == 1
-        and each.started is not None
-        and each.command_started is not None
-        and each.command_started > each.started
+        if each.provider == provider and each.attempt == 1 and each.parts == 1 and (speed := _read_at(each))
     ]
     speed = _spread(told) or MACHINE
     how = f"as in {_runs(len(told))}" if told else "a guess"
     return speed, f"from the store to the machine: {_rate(speed.best)}, {how}"
+
+
+def _read_at(run: Run) -> float:
+    """How fast a run's machine took the inputs that were there when its command began, bytes/s; 0: not known."""
+    size, begun = run.bytes_in - run.late_bytes, run.command_started
+    if size < ENOUGH or run.started is None or begun is None or begun <= run.started:
+        return 0.0
+    return size / (begun - run.started)
+
+
+def _waited(run: Run) -> bool:
+    """Whether a command may have waited for inputs for long, so that its time tells little of its work."""
+    speed = _read_at(run)
+    return run.late_bytes > 0 and (not speed or run.late_bytes / speed > LATE * (run.command_seconds or 0.0))
 
 
 def start_time(ledger: Ledger, provider: str, *, here: bool) -> tuple[Hours, str]:

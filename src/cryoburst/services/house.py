@@ -64,6 +64,7 @@ def open_world(settings: Settings) -> World:
         limits=settings.limits,
         terms=settings.terms,
         line=lambda: open_line(settings),
+        budget_run=settings.budget_run,
     )
     world = replace(world, hours=forecast.hours_on(world), budget=budgets.for_engine(world, settings))
     world = replace(world, nearly=budgets.nearly_used(world, settings))

@@ -66,11 +66,12 @@ def examine(world: World, package: Package, job: Job, run: Run, parts: int = 1) 
     run, said = split(package, job, run, parts, offers[0].cores if offers else 1)
     findings += [Finding("info", "parts", said)] if said else []
     examined = replace(examined, most=_of_part(examined.most, run), least=_of_part(examined.least, run))
-    run = replace(run, processes=job.resources.processes, threads=job.resources.threads, units=examined.work.units)
+    size = job.resources
+    run = replace(run, processes=size.processes, threads=size.threads, gpus=size.most_gpus, units=examined.work.units)
     offer: Offer | None = None
     if offers:
-        run, offer, size = _place(world, job, run, examined)
-        findings += [*size, *quota(world, job, run)] if offer else size
+        run, offer, told = _place(world, job, run, examined)
+        findings += [*told, *quota(world, job, run)] if offer else told
     found = [*findings, *examined.findings]
     return Preflight(job, run, examined.inputs, found, examined.most, offer, examined.work)
 

@@ -259,6 +259,7 @@ def _machines(world: World, problems: list[str], complete: bool) -> int:
             if row is not None and row.state is MachineState.GONE:  # by the record of its run, written before its end
                 world.ledger.change_machine(row, {"state": MachineState.DELETING, "provider_id": seen.id})
             elif row is None and (complete or world.ledger.run_by_uid(seen.run) is not None):
-                world.ledger.add_machine(machine_row(name, seen))
+                world.ledger.add_machine(machine_row(world, name, seen))
+                new += 1
                 new += 1
     return new

@@ -126,7 +126,8 @@ def _foretold(run: Run, forecast: Forecast | None) -> Run:
     if forecast is None:
         return run
     hours = forecast.machine_hours.best if forecast.machine_hours else 0.0
-    return replace(run, forecast_hours=hours, forecast_usd=forecast.usd.best if forecast.usd else None)
+    usd = forecast.usd.best if forecast.usd else None
+    return replace(run, forecast_hours=hours, forecast_usd=usd, forecast_data_usd=forecast.data_usd)
 
 
 def _note(world: World, run: Run, text: str) -> None:

@@ -62,6 +62,12 @@ def test_spot_is_asked_for_once_and_ends() -> None:
     assert options["SpotOptions"] == {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
 
 
+def test_a_cap_on_the_price_is_one_while_a_spot_machine_runs() -> None:
+    asked = replace(request(offer=replace(OFFER, spot=True)), max_price=0.5)
+    assert arguments(asked)["InstanceMarketOptions"]["SpotOptions"]["MaxPrice"] == "0.500000"
+    assert "InstanceMarketOptions" not in arguments(replace(asked, offer=OFFER))
+
+
 def test_a_part_tells_which() -> None:
     found = tags.read(tags.of(request("0123456789abcdef.3-2")))
     assert (found[tags.RUN], found[tags.PART], found[tags.ATTEMPT]) == ("0123456789abcdef.3", "3", "2")

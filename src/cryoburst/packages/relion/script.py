@@ -219,8 +219,9 @@ def understand(text: str, name: str, folder: str, label: str) -> Script:
             where=name,
             advice="its template needs a line with XXXcommandXXX: 'cryoburst relion setup --write' writes it anew",
         )
-    gpus = max((_gpus(words) for words in script.commands), default=0)
-    script.resources = Resources(processes=processes, threads=threads, gpus=gpus)
+    named = [len(devices) for words in script.commands if (devices := _gpus(words)) is not None]
+    gpus = max((max(1, count) for count in named), default=0)
+    script.resources = Resources(processes=processes, threads=threads, gpus=gpus, more_gpus=0 in named)
     return script
 
 
@@ -274,10 +275,10 @@ def _number(words: list[str] | tuple[str, ...], option: str) -> int:
     return 1
 
 
-def _gpus(words: tuple[str, ...]) -> int:
-    """How many different devices ``--gpu 0,1:2,3`` names; 1 for an empty list, 0 without the option."""
+def _gpus(words: tuple[str, ...]) -> set[str] | None:
+    """The different devices that ``--gpu 0,1:2,3`` names: of an empty list none, for RELION then spreads its threads
+    over all that there are; None without the option."""
     if "--gpu" not in words:
-        return 0
+        return None
     after = words[words.index("--gpu") + 1 : words.index("--gpu") + 2]
-    devices = {d for d in re.split(r"[,:\s]+", after[0]) if d.isdigit()} if after else set[str]()
-    return max(1, len(devices))
+    return {d for d in re.split(r"[,:\s]+", after[0]) if d.isdigit()} if after else set()

@@ -66,5 +66,7 @@ def arguments(
         found["IamInstanceProfile"] = {"Name": profile}
     if offer.spot:
         once = {"SpotInstanceType": "one-time", "InstanceInterruptionBehavior": "terminate"}
+        if request.max_price is not None:  # else AWS's: that of the same machine on-demand
+            once["MaxPrice"] = f"{request.max_price:.6f}"
         found["InstanceMarketOptions"] = {"MarketType": "spot", "SpotOptions": once}
     return found
