@@ -261,5 +261,4 @@ def _machines(world: World, problems: list[str], complete: bool) -> int:
             elif row is None and (complete or world.ledger.run_by_uid(seen.run) is not None):
                 world.ledger.add_machine(machine_row(world, name, seen))
                 new += 1
-                new += 1
     return new
