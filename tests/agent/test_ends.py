@@ -82,6 +82,7 @@ def test_the_users_stop_lets_the_program_end_by_itself(stage: Stage) -> None:
     assert set(stage.told()) == {"before", "after"}
 
 
+@pytest.mark.slow
 def test_a_program_that_does_not_listen_is_ended(stage: Stage) -> None:
     stage.spec(
         f"trap '' TERM; exec 3>{JOB}half; echo 1 >&3; touch {JOB}x; while :; do sleep 0.1; done", abort_file="STOP"
@@ -124,6 +125,7 @@ def test_a_script_that_is_killed_says_by_what(stage: Stage) -> None:
     assert (exit_.ended, exit_.code, exit_.sentence) == ("finished", 139, "the script was ended by SIGSEGV")
 
 
+@pytest.mark.slow
 def test_a_store_that_goes_away_and_comes_back_loses_nothing(stage: Stage) -> None:
     stage.spec(f"echo one; {WAIT}; echo 1 > {JOB}x; sleep 0.5; echo two; echo 2 > {JOB}y")
     agent = stage.start()
@@ -157,6 +159,7 @@ def test_a_full_store_neither_kills_the_job_nor_loses_an_output(stage: Stage) ->
     assert stage.log() == b"said\n"
 
 
+@pytest.mark.slow
 def test_a_store_that_stays_away_is_given_up_after_the_grace(stage: Stage) -> None:
     stage.spec(f"echo 1 > {JOB}x; {WAIT}", deadline=time.time() + 1.0, grace=0.3)
     agent = stage.start()
@@ -184,6 +187,7 @@ def test_a_bug_becomes_a_sentence(stage: Stage, broken: str) -> None:
     assert stage.exit.sentence == "the agent ended early: ZeroDivisionError: a bug\\nof two lines"
 
 
+@pytest.mark.slow
 def test_an_agent_killed_while_the_job_runs(stage: Stage) -> None:
     stage.spec(
         f"echo one; echo 1 > {JOB}whole; (exec 3>{JOB}half; echo 1 >&3; sleep 60) & exec 4>{JOB}halved; echo 1 >&4\n"
@@ -235,6 +239,7 @@ def test_a_guard_after_the_exit_changes_nothing(stage: Stage) -> None:
     assert [(each, stage.store.get(each.key)) for each in stage.store.list(PREFIX)] == before
 
 
+@pytest.mark.slow
 def test_a_second_start_never_runs_the_command_again(stage: Stage) -> None:
     ran = stage.folder / "ran"
     stage.spec(f"echo once >> {ran}; echo 1 > {JOB}x; sleep 60")

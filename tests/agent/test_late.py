@@ -95,6 +95,7 @@ def test_a_file_of_many_pieces_is_seen_by_all_its_openers_at_once(slow: Stage) -
     assert beat.moved.bytes_in == LARGE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("away", [{"late": 0}, {"late": 10**6}, {"deadline": time.time() + 1e6}])
 def test_all_comes_first_where_nothing_may_be_promised(slow: Stage, away: dict[str, float]) -> None:
     """It is not wished for, there is too little, or the kernel would not let an opener wait that long."""
@@ -150,6 +151,7 @@ def test_a_job_that_ends_early_fetches_no_more(slow: Stage) -> None:
     assert len(list((slow.project / "Movies").iterdir())) < 4
 
 
+@pytest.mark.slow
 def test_a_job_that_waits_can_be_stopped(slow: Stage) -> None:
     movies(slow, "abcdefgh")
     order(slow, f"touch begun; cat Movies/h.mrc Movies/g.mrc Movies/f.mrc Movies/e.mrc > {JOB}all")
@@ -161,6 +163,7 @@ def test_a_job_that_waits_can_be_stopped(slow: Stage) -> None:
     assert "all" not in slow.outputs()
 
 
+@pytest.mark.slow
 def test_what_a_job_makes_of_an_input_that_never_came_is_not_told(slow: Stage) -> None:
     """The kernel lets its openers in when the agent dies, and they find zeros."""
     movies(slow, "ab")

@@ -74,6 +74,7 @@ def test_the_job_is_seen_while_it_runs(stage: Stage) -> None:
     assert stage.exit.command_seconds > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("broken", ["", "inotify"])
 def test_a_file_is_never_sent_half_written(stage: Stage, broken: str) -> None:
     stage.spec(f"exec 3>{JOB}slow; for i in 1 2 3 4 5 6 7 8; do echo $i >&3; sleep 0.1; done; exec 3>&-; sleep 0.7")
@@ -90,6 +91,7 @@ def test_a_file_is_never_sent_half_written(stage: Stage, broken: str) -> None:
     assert while_running
 
 
+@pytest.mark.slow
 def test_two_writers_of_one_file(stage: Stage) -> None:
     stage.spec(
         f"(exec 3>>{JOB}both; echo a >&3; sleep 0.8; echo c >&3) & sleep 0.2; echo b >> {JOB}both; wait; sleep 0.5"
@@ -204,6 +206,7 @@ def test_many_small_files(stage: Stage) -> None:
     assert len(stage.told()) == 400
 
 
+@pytest.mark.slow
 def test_the_peak_of_the_memory_is_told(stage: Stage) -> None:
     """Also of a process that ended before the script did, and not twice that of one that forked."""
     hold = "x = bytearray(b'x') * 60_000_000; import os, time; child = os.fork(); time.sleep(1.5)"
@@ -211,6 +214,7 @@ def test_the_peak_of_the_memory_is_told(stage: Stage) -> None:
     assert 60e6 < exit_.peak_memory_bytes < 85e6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ahead", WRONG)
 def test_a_clock_that_is_wrong_by_a_day_ends_no_job_and_all_is_told_in_the_right_time(
     stage: Stage, ahead: float

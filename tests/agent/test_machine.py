@@ -139,6 +139,7 @@ def tagged(stage: Stage) -> list[int]:
     return found
 
 
+@pytest.mark.slow
 def test_it_runs_the_agent_to_its_end(machine: Stage) -> None:
     machine.spec("echo made >Class3D/job012/out.txt")
     code, said = machine.end(carry(machine))
@@ -160,6 +161,7 @@ def test_the_guard_saves_what_a_killed_agent_left(machine: Stage) -> None:
     wait_for(lambda: not tagged(machine))
 
 
+@pytest.mark.slow
 def test_when_the_carrier_is_killed_its_timer_has_the_guard_run(machine: Stage) -> None:
     machine.spec("echo made >Class3D/job012/out.txt; sleep 60")
     process = carry(machine)

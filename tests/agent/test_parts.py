@@ -164,6 +164,7 @@ def test_the_archive_has_the_same_bytes_in_every_process() -> None:
     assert archive.build()[0] is archive.build()[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("bytecode", [True, False])
 def test_the_archive_runs_without_anything_installed(stage: Stage, bytecode: bool) -> None:
     path = stage.folder / "agent.pyz"

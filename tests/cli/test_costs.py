@@ -66,6 +66,7 @@ def spend(home: Home, *, usd: float | None = 2.0, hours: float = 10.0, days: flo
     ledger.connection.close()
 
 
+@pytest.mark.slow
 def test_nothing_yet(home: Home) -> None:
     assert home.json("costs") == {
         "by": "job",
@@ -102,6 +103,7 @@ def test_what_still_runs_has_no_final_cost(home: Home) -> None:
     assert line["accrued"]["instance"] == pytest.approx(12.0, rel=0.01)
 
 
+@pytest.mark.slow
 def test_an_unknown_price_stays_unknown(home: Home) -> None:
     spend(home, usd=None)
     values = home.json("costs")
@@ -112,6 +114,7 @@ def test_an_unknown_price_stays_unknown(home: Home) -> None:
     assert "and more whose price is not known" in said
 
 
+@pytest.mark.slow
 def test_the_months_add_up_to_the_jobs(home: Home) -> None:
     for days in (70.0, 40.0, 3.0):
         spend(home, days=days, hours=20)
@@ -125,6 +128,7 @@ def test_the_months_add_up_to_the_jobs(home: Home) -> None:
     assert months[0]["final"]["usd"] == pytest.approx(months[0]["accrued"]["usd"])
 
 
+@pytest.mark.slow
 def test_csv_has_the_same_values(home: Home) -> None:
     spend(home)
     done = home.call("costs", "--csv")

@@ -183,6 +183,7 @@ def test_a_list_that_is_not_utf_8(home: Home) -> None:
     assert STAR in home.refused()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", ["Class2D/my job/", "Class2D/$(touch pwned)/", "Class2D/job03/"])
 def test_job_folders_that_relion_never_makes(home: Home, folder: str) -> None:
     moved = home.project / folder

@@ -5,6 +5,7 @@ import pytest
 from .home import Home
 
 
+@pytest.mark.slow
 def test_pause_and_resume(home: Home) -> None:
     assert home.call("pause").stdout == (
         "Paused: this computer sends and fetches no files until cryoburst resume; running jobs go on\n"
@@ -29,6 +30,7 @@ def test_a_bandwidth(home: Home, text: str) -> None:
     assert home.call("runs").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_wrong_bandwidth_is_one_sentence(home: Home) -> None:
     home.config.parent.mkdir(parents=True)
     home.config.write_text('bandwidth = "50 mb/s"\n')

@@ -17,6 +17,7 @@ from cryoburst.providers.aws.notes import Notes, Region, write
 from .home import FOLDER, REFINE, Home, mrc, script
 
 
+@pytest.mark.slow
 def test_plan_is_said_in_english(home: Home) -> None:
     done = home.call("plan", "--job", FOLDER)
     assert done.returncode == 0, done.stderr
@@ -95,6 +96,7 @@ def test_own_runs_are_preferred_and_explained(home: Home) -> None:
     assert "cross-validated on the same work on another machine: off by a factor of" in said
 
 
+@pytest.mark.slow
 def test_the_line_is_as_fast_as_it_was(home: Home) -> None:
     finish(home, seconds=10.0, units=1.0, sent=10**9, sending=100.0)
     plan = home.json("plan", "--job", FOLDER)

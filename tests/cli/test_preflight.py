@@ -141,6 +141,7 @@ ERRORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spoil", list(ERRORS), ids=lambda spoil: spoil.__name__)
 def test_an_error_refuses_the_job_also_with_force(home: Home, spoil: object) -> None:
     spoil(home)  # type: ignore[operator]
@@ -233,6 +234,7 @@ def test_a_warning_stops_the_job_until_it_is_forced(home: Home, spoil: object) -
     assert any(text.startswith(f"warning: {wanted}") for text in events)
 
 
+@pytest.mark.slow
 def test_a_job_that_may_fit_is_told_how_much_it_may_need(home: Home) -> None:
     """Nobody knows before which resolution a classification reaches: what it may need is no reason to refuse it."""
     has = home.json("plan", SCRIPT)["offer"]["memory_bytes"]

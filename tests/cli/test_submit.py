@@ -28,6 +28,7 @@ def test_a_job_folder_that_can_not_be_written_is_told(home: Home) -> None:
     assert home.rows("runs") == 0
 
 
+@pytest.mark.slow
 def test_a_submission_reads_each_list_and_each_stack_once(home: Home) -> None:
     """RELION's window waits for it, and a job may have ten thousand stacks on a disk far away."""
     rows = ""
@@ -107,6 +108,7 @@ def test_a_job_folder_in_which_a_run_is_at_work(home: Home) -> None:
         (lambda t: t + "\0", "NUL"),
     ],
 )  # fmt: skip
+@pytest.mark.slow
 def test_a_script_that_a_hand_has_changed(home: Home, change: Callable[[str], str], sentence: str) -> None:
     home.write(change(script()))
     assert sentence in home.refused()

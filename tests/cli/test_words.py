@@ -93,6 +93,7 @@ def test_every_json_of_a_run(home: Home) -> None:
     assert home.fails("stop", "1").startswith("run 1 has ended")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "words", ["runs", "runs --json", "--help", "machines", "submit --help", "plan --job " + FOLDER]
 )

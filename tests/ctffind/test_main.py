@@ -64,6 +64,7 @@ def test_output_is_what_relion_parses(micrograph: tuple[Path, float], tmp_path: 
     assert rings[0, -1] == pytest.approx(255 / 512 / 3.0, rel=1e-3)
 
 
+@pytest.mark.slow
 def test_amplitude_spectrum_gives_the_same(micrograph: tuple[Path, float], tmp_path: Path) -> None:
     from cryoburst.ctffind.spectrum import read_image, tiled
 

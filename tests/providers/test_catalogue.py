@@ -32,6 +32,7 @@ NEEDS = st.builds(
 )
 
 
+@pytest.mark.slow
 @settings(deadline=None, max_examples=50)
 @given(NEEDS, st.lists(st.sampled_from(REGIONS), unique=True), st.sampled_from([None, True, False]))
 def test_every_offer_fits_and_the_cheapest_is_first(need: Need, regions: list[str], spot: bool | None) -> None:
@@ -79,6 +80,7 @@ def test_an_empty_cell_is_unknown() -> None:
     assert "hpc7a.12xlarge" not in spot, "a type without a spot price is no spot offer"
 
 
+@pytest.mark.slow
 def test_the_sizes_are_those_that_aws_tells() -> None:
     """moto carries AWS's own DescribeInstanceTypes records."""
     told: Mapping[str, Any] = json.loads(gzip.decompress(RECORDS.read_bytes()))

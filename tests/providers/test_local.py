@@ -99,6 +99,7 @@ def test_power_cut_in_create_leaves_one_machine(yard: Yard, monkeypatch: pytest.
     assert (yard.folder / "ran").read_text() == "once\n"
 
 
+@pytest.mark.slow
 def test_a_killed_agent_is_finished_by_the_guard(yard: Yard) -> None:
     yard.provider.create(yard.order(f"echo 1 > {JOB}x; setsid sleep 60 & sleep 60"))
     wait_for(yard.outputs)
@@ -109,6 +110,7 @@ def test_a_killed_agent_is_finished_by_the_guard(yard: Yard) -> None:
     wait_for(lambda: dead(yard))
 
 
+@pytest.mark.slow
 def test_a_killed_supervisor_is_finished_by_the_timer(yard: Yard) -> None:
     yard.provider.create(yard.order(f"echo 1 > {JOB}x; setsid sleep 60 & sleep 60"))
     wait_for(yard.outputs)
@@ -253,6 +255,7 @@ def test_a_store_that_comes_late_is_waited_for(yard: Yard) -> None:
     wait_for(lambda: yard.has("exit.json"))
 
 
+@pytest.mark.slow
 def test_a_corrupt_archive_is_never_run(yard: Yard) -> None:
     request = yard.order(f"echo 1 > {JOB}x", power_off=2.0)
     yard.store.put(yard.archive_key, b"print('evil')")
@@ -280,6 +283,7 @@ def test_a_folder_that_can_not_be_made(tmp_path: Path, yard: Yard) -> None:
         LocalProvider(tmp_path / "file" / "machines").create(yard.order())
 
 
+@pytest.mark.slow
 def test_machines_are_no_children_of_ours(yard: Yard) -> None:
     # PR_SET_CHILD_SUBREAPER: an agent that another test ran in here took them all
     ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)

@@ -95,6 +95,7 @@ def test_strangers_are_not_matched(tmp_path: Path) -> None:
         compare(folder / "refined.mrc", star, folder / "truth", 3.0)
 
 
+@pytest.mark.slow
 def test_missing_column_is_named(tmp_path: Path) -> None:
     folder = project(tmp_path, mirrored=False)
     star = folder / "run_data.star"

@@ -35,6 +35,7 @@ def test_neighbours_are_a_bond_apart(ribosome: Specimen) -> None:
     assert 1.2 < np.median(steps) < 2.6
 
 
+@pytest.mark.slow
 def test_projection_is_the_sum_of_the_map(ribosome: Specimen) -> None:
     volume = potential(ribosome, PIXEL)
     image = Projector(ribosome, PIXEL).project(np.eye(3))
@@ -48,6 +49,7 @@ def test_projection_from_behind_is_the_mirror_image(ribosome: Specimen) -> None:
     assert back[1:] == pytest.approx(front[:0:-1], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_protein_and_rna_stand_out_of_the_ice(ribosome: Specimen) -> None:
     volume = potential(ribosome, PIXEL)
     inside = volume[volume > 0.25 * volume.max()]

@@ -125,6 +125,7 @@ def test_a_credential_that_would_end_before_its_machine_is_refused(user: None) -
     server.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("said", "kind", "words"),
     [

@@ -140,6 +140,7 @@ def test_a_credential_that_may_do_nothing(server: Canned, bucket: ObjectStore) -
 # ---------------------------------------------------------------------------------------------------------- listing
 
 
+@pytest.mark.slow
 def test_memory_stays_flat_however_long_the_listing(server: Canned, bucket: ObjectStore) -> None:
     pages = 16
 

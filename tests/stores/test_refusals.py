@@ -108,6 +108,7 @@ def test_a_silent_server(server: Canned, bucket: ObjectStore, monkeypatch: pytes
     ended.set()
 
 
+@pytest.mark.slow
 def test_a_large_write_on_a_slow_line_is_not_cut(
     server: Canned, bucket: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,6 +37,7 @@ def stretches(draw: st.DrawFn) -> list[tuple[int, int]]:
     return sorted([*found, *draw(st.lists(st.sampled_from(found), max_size=3))])
 
 
+@pytest.mark.slow
 @given(stretches(), st.lists(st.integers(0, 1024), max_size=6))
 def test_every_file_is_whole_or_named_as_passed(places: list[tuple[int, int]], cuts: list[int]) -> None:
     with tempfile.TemporaryDirectory() as name:

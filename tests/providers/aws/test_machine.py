@@ -164,6 +164,7 @@ def in_a_namespace(*words: str) -> list[str]:
     return ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", *words]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root for a process tree of its own")
 def test_the_timer_turns_it_off_and_a_second_boot_does_at_once(tmp_path: Path) -> None:
     # The notes are on a folder of the test's, mounted over the machine's.
@@ -197,6 +198,7 @@ def boot_of(url: str) -> Any:
     return Boot(url, "p/", "agent/a.pyz", "sha256:0")
 
 
+@pytest.mark.slow
 def test_the_kernel_lets_an_opener_wait_for_weeks(tmp_path: Path) -> None:
     """So many seconds as it takes, and not so many that its own sum of them runs over."""
     promised, file = Promised(), tmp_path / "one.mrc"

@@ -68,6 +68,7 @@ def test_the_same_token_is_the_same_machine_also_in_another_region(provider: Aws
     assert (len(instances(aws)), instances(aws, THERE)) == (1, [])
 
 
+@pytest.mark.slow
 def test_spot(provider: AwsProvider, aws: Clients) -> None:
     assert provider.create(request(offer=replace(OFFER, spot=True))).spot
     (made,) = instances(aws)
@@ -102,6 +103,7 @@ def test_an_end_takes_the_disks_along_and_is_silent_the_second_time(provider: Aw
     assert aws("ec2").describe_volumes()["Volumes"] == []
 
 
+@pytest.mark.slow
 def test_what_is_not_ours_is_left_alone(provider: AwsProvider, aws: Clients) -> None:
     provider.create(request())
     image = instances(aws)[0]["ImageId"]
@@ -222,6 +224,7 @@ def test_an_image_that_is_not_there(provider: AwsProvider, set_up: Notes, tmp_pa
     assert "image" in provider.check()[-1].sentence
 
 
+@pytest.mark.slow
 def test_an_image_by_its_tag(provider: AwsProvider, set_up: Notes, aws: Clients, tmp_path: Path) -> None:
     provider.create(request("a-1"))
     ec2 = aws("ec2")

@@ -189,6 +189,7 @@ def test_what_was_made_before_a_crash_is_known(
     assert nothing(aws)
 
 
+@pytest.mark.slow
 def test_notes_that_were_lost_are_found_by_the_tags(
     account: str, aws: Clients, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,6 +203,7 @@ def test_notes_that_were_lost_are_found_by_the_tags(
 # ------------------------------------------------------------------------------------------------------- bad input
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
