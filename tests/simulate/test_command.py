@@ -43,7 +43,7 @@ def test_writes_a_set_and_a_line_per_movie(tmp_path: Path, capsys: pytest.Captur
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_its_processes_end_with_it(tmp_path: Path, number: int) -> None:
     program = Path(sys.executable).with_name("cryoburst")
-    words = [program, "simulate", tmp_path / "set", "--micrographs", "8", "--particles", "10"]
+    words = [program, "simulate", tmp_path / "set", "--micrographs", "24", "--particles", "10"]
     running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
 
     def others() -> list[str]:

@@ -30,7 +30,7 @@ INHERITED = (
 )
 TICK = 0.5  # s between two looks at the clock
 LATEST = 1.0  # s after which a file that is closed again and again is looked at anyway
-SHARE = 20.0  # looking for writers may take one part in so many of the agent's time
+SHARE = 5.0  # looking for writers may take one part in so many of the agent's time
 WEIGH_SHARE = 25.0  # looking at the memory of the job's processes may take one part in so many
 
 

@@ -78,9 +78,7 @@ def sync(world: World, run: Run, spec: Spec, heartbeat: Heartbeat, wanted: Wish 
         changes |= {"bytes_out": max(0, size), "files_out": files}
     if heartbeat.command_started is not None and not _counts_from_its_parts(run):
         changes["command_started"] = by_our_clock(run, heartbeat.command_started, heartbeat.time, now)
-    if int(now) != int(run.observed or 0.0):  # once a second is often enough for what reads the job anew
-        changes |= _progress(world, run)
-    return changes
+    return changes | _progress(world, run)
 
 
 def _sizes_home(run: Run, outputs: list[Output], since: float | None) -> dict[str, int]:
