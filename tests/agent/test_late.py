@@ -250,6 +250,13 @@ def test_an_input_that_the_job_throws_away_is_not_fetched(slow: Stage) -> None:
     assert beat.moved.bytes_in == 2 * SIZE
 
 
+def test_who_opened_an_input_before_it_was_thrown_away_gets_all_of_it(slow: Stage) -> None:
+    movies(slow, "abcd")
+    order(slow, f"cat Movies/d.mrc > {JOB}d & sleep 0.3; rm Movies/*.mrc; wait")
+    assert slow.end(slow.start(broken="turns")) == (0, "")
+    assert slow.outputs() == {"d": content("d")}
+
+
 def test_the_job_sees_no_file_but_its_inputs(slow: Stage) -> None:
     movies(slow, "abc")
     order(slow, "for n in 1 2 3 4 5 6 7 8; do ls -A Movies; sleep 0.3; done")

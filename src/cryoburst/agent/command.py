@@ -84,6 +84,7 @@ class Command:
         kill_at: float | None = None
         ended = "finished"
         torn: set[str] = set()
+        short: Ended | None = None
         while self._process.poll() is None:
             poll.poll(self._pause() * 1000)
             processes.reap(self._process.pid)
@@ -105,7 +106,6 @@ class Command:
         if self._watch is not None:
             self._watch.close()
         code = self._process.returncode
-        short = self._fetch.short if ended not in ("finished", "aborted", "deadline") else None
         sentence = short.sentence if short is not None else _sentence(ended, code)
         if ended == "finished" and code in (-signal.SIGKILL, 128 + signal.SIGKILL):
             sentence += _short_of_memory(self._attempt.peak_memory, host.memory())

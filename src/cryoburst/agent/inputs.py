@@ -27,6 +27,7 @@ from cryoburst.transfer.remote import fetch_object
 
 EARLY = 64 * 1024  # bytes: a smaller file comes before the command in any case
 FIRST = 64 * 2**20  # bytes of the first turn of those that come while it runs
+LOOK = 0.1  # s between two looks when all that is to come was thrown away
 TURN = 1.0  # s that a turn may take: then those that somebody waits for are looked for again
 
 
@@ -132,11 +133,14 @@ class Fetch:
     def _fetch_late(self, late: dict[str, Wanted]) -> None:
         most = FIRST
         while late and self.promised is not None:
-            for path in self.promised.thrown_away():
-                self.promised.keep(path)
-                late = {name: each for name, each in late.items() if each.target != path}
-            asked = self.promised.waited_for()
-            group = _first(sorted(late.values(), key=lambda each: each.target not in asked), most)
+            gone, asked = self.promised.thrown_away(), self.promised.waited_for()
+            wanted = [each for each in late.values() if each.target in asked or each.target not in gone]
+            if not wanted:  # whoever opened one before it was thrown away may still turn up
+                time.sleep(LOOK)
+                if self._patience.ended:
+                    return
+                continue
+            group = _first(sorted(wanted, key=lambda each: each.target not in asked), most)
             began = time.monotonic()
             self._receive(group, self._came)
             size = sum(late.pop(each.name).size for each in group)
