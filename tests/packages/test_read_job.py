@@ -6,6 +6,7 @@ import pytest
 
 from cryoburst.model.errors import BadInput
 from cryoburst.packages.relion import Relion, jobtypes, shell
+from cryoburst.packages.relion.jobtypes import opens_plainly
 from cryoburst.packages.relion.script import TEMPLATE
 
 REFINE = "`which relion_refine_mpi` --o Class2D/job003/run --i a.star --j 4 --pipeline_control Class2D/job003/"
@@ -145,3 +146,17 @@ def test_every_program_has_a_rule_and_every_rule_a_program() -> None:
     from cryoburst.packages.relion.rules import RULES
 
     assert {p.rule for p in jobtypes.PROGRAMS.values()} == set(RULES) - {"external"}
+
+
+@pytest.mark.parametrize(
+    ("name", "may"),
+    [
+        ("relion_refine_mpi", True),
+        ("relion_run_motioncorr", True),
+        ("relion_python_topaz", False),
+        ("my_filter", False),
+    ],
+)
+def test_only_programs_that_were_watched_may_begin_before_their_inputs_are_there(name: str, may: bool) -> None:
+    """Others may open files with O_NONBLOCK, and are then refused and not kept waiting."""
+    assert opens_plainly(name) is may
