@@ -24,7 +24,7 @@ SUBMIT = "run_submit.script"
 
 
 class Relion:
-    """RELION's jobs. Stateless: every call reads the files anew."""
+    """RELION's jobs. Every call reads the files anew; what the same text means is worked out once."""
 
     name = "relion"
     title = "RELION"
@@ -60,7 +60,7 @@ class Relion:
                 where=name,
                 advice="name it relative to the project",
             )
-        commands = tuple(script.commands)
+        commands = script.commands
         return Job(
             package=self.name,
             kind=told.label,

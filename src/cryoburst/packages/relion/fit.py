@@ -30,7 +30,7 @@ def fit(job: Job, cores: int) -> tuple[Job, str]:
         return job, ""  # a script of another form: it runs as it was typed
     said = f"{_words(asked.processes, asked.threads)} for {_count(cores, 'core')}: it runs with"
     return (
-        replace(job, script=text, commands=tuple(script.commands), resources=wanted),
+        replace(job, script=text, commands=script.commands, resources=wanted),
         f"asked for {said} {_words(processes, threads)}",
     )
 

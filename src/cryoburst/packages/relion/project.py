@@ -2,7 +2,9 @@
 
 import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from cryoburst.model.errors import BadInput
@@ -19,7 +21,7 @@ class JobStar:
 
     label: str
     version: str
-    options: dict[str, str]
+    options: Mapping[str, str]
 
 
 def locate(target: Path, cwd: Path) -> tuple[Path, str, Path]:
@@ -76,11 +78,15 @@ def _meant(start: Path, cwd: Path) -> str:
 
 def read_job_star(root: Path, folder: str) -> JobStar:
     """What ``job.star`` of a job says; 3.1 writes a number for the type, 4.0 and 5.0 a label. Raises BadInput."""
-    name = f"{folder}job.star"
-    path = root / name
+    path = root / folder / "job.star"
     if not path.is_file():
         raise BadInput("the job has no job.star", where=folder, advice="press Run in RELION's window once more")
-    blocks = {b.name: b for b in star.blocks(path, name)}
+    return _told(path.read_bytes(), f"{folder}job.star")
+
+
+@lru_cache(maxsize=64)  # a running job's is asked for whenever outputs come home
+def _told(text: bytes, name: str) -> JobStar:
+    blocks = {b.name: b for b in star.blocks(text, name)}
     job = blocks.get("job")
     if job is None:
         raise BadInput("there is no data_job block", where=name)
@@ -91,7 +97,7 @@ def read_job_star(root: Path, folder: str) -> JobStar:
     written = next(iter(job.column("rlnJobTypeLabel")), None)
     if written is not None:
         label = known_label(written)
-        version = {"30001": "4.0", "50001": "5.0"}.get(_format(path), "")
+        version = {"30001": "4.0", "50001": "5.0"}.get(_format(text), "")
     elif number is not None:
         label = label_of(int(number)) if number.isdigit() else None
         version = "3.1"
@@ -102,10 +108,9 @@ def read_job_star(root: Path, folder: str) -> JobStar:
     return JobStar(label, version, dict(zip(variables, values, strict=True)))
 
 
-def _format(path: Path) -> str:
+def _format(text: bytes) -> str:
     """The number in the first ``# version`` line, which RELION raises with its format; empty without one."""
-    with path.open("rb") as file:
-        match = re.search(rb"^# version (\d+)", file.read(4096), re.MULTILINE)
+    match = re.search(rb"^# version (\d+)", text[:4096], re.MULTILINE)
     return match.group(1).decode() if match else ""
 
 

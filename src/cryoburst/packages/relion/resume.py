@@ -130,7 +130,7 @@ def rewritten(job: Job, words: tuple[str, ...], options: dict[str, str], note: s
         text = f"{text[:end]} {shlex.join(added)}{text[end:]}"
         lines[at] = f"echo {shlex.quote(f' cryoburst: {note}')}\n{text}"
         script = "".join(lines)
-        commands = tuple(understand(script, job.folder, job.folder, job.kind).commands)
+        commands = understand(script, job.folder, job.folder, job.kind).commands
         if commands == tuple(wanted if each == words else each for each in job.commands):
             return replace(job, script=script, commands=commands, restart=options.get(CONTINUE, job.restart))
         break

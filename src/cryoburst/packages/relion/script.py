@@ -5,8 +5,9 @@ The script is never run here and no shell sees any part of it. Header lines star
 
 import math
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 
 from cryoburst.model.errors import BadInput
@@ -39,14 +40,13 @@ $MPI XXXcommandXXX
 FIELDS = ("template", "job", "processes", "threads", "machine", "max-price", "parts")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Script:
-    """A script, understood: the program lines, the files that lines write, what it needs and wishes."""
+    """A script, understood: the program lines, what it needs and wishes."""
 
     text: str
-    commands: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
-    globs: list[set[int]] = field(default_factory=list[set[int]])
-    resources: Resources = field(default_factory=Resources)
+    commands: tuple[tuple[str, ...], ...]
+    resources: Resources
     wishes: Wishes = field(default_factory=Wishes)
 
 
@@ -80,11 +80,10 @@ def read_script(path: Path, name: str, folder: str, label: str) -> Script:
         raise BadInput(
             f"the script starts {script.resources.processes} processes, but its header says {processes}", where=name
         )
-    script.wishes = _wishes(header, name)
-    return script
+    return replace(script, wishes=_wishes(header, name))
 
 
-def from_note(path: Path, name: str, folder: str, label: str, options: dict[str, str]) -> Script:
+def from_note(path: Path, name: str, folder: str, label: str, options: Mapping[str, str]) -> Script:
     """The script that our template would give for the last command in a job's note.txt. Raises BadInput."""
     if not path.is_file():
         raise BadInput(
@@ -176,21 +175,22 @@ def _wishes(header: dict[str, str], name: str) -> Wishes:
     return Wishes(machine=values["machine"], max_price=price, parts=parts)
 
 
+@lru_cache(maxsize=64)  # a running job's is asked for whenever outputs come home
 def understand(text: str, name: str, folder: str, label: str) -> Script:
     """The program lines and resources of a script's text. Raises BadInput for what can't be known."""
-    script = Script(text)
+    commands: list[tuple[str, ...]] = []
     variables: dict[str, list[str]] = {}
     processes = threads = 1
     for command in shell.commands(text, name):
         _check_redirects(command, name)
-        words, globs = command.words, command.globs
+        words = command.words
         while words:
             if words[0] in ("if", "then", "fi", "else"):
-                words, globs = words[1:], {g - 1 for g in globs}
+                words = words[1:]
             elif match := re.fullmatch(r"([A-Za-z_]\w*)=(.*)", words[0], re.DOTALL):
                 if match.group(2) or match.group(1) not in variables:
                     variables[match.group(1)] = match.group(2).split()
-                words, globs = words[1:], {g - 1 for g in globs}
+                words = words[1:]
             else:
                 break
         if not words or words[0] in SILENT:
@@ -200,29 +200,27 @@ def understand(text: str, name: str, folder: str, label: str) -> Script:
             if prefix not in variables:
                 raise BadInput(f"a command begins with ${prefix}, whose value is not known here", where=name)
             processes = max(processes, _processes(variables[prefix]))
-            words, globs = words[1:], {g - 1 for g in globs}
+            words = words[1:]
         if command.variables:
             variable = next(iter(command.variables.values())).strip()
             raise BadInput(f"a command holds the variable ${variable}, whose value is not known here", where=name)
         if words and words[0] in MPIRUN:
             processes = max(processes, _processes(words))
-            words, globs = _without_mpirun(words, globs)
+            words = _without_mpirun(words)
         if not words:
             continue
         _check_program(words[0], name, label)
-        script.commands.append(tuple(words))
-        script.globs.append(globs)
+        commands.append(tuple(words))
         threads = max(threads, _number(words, "--j"))
-    if not script.commands:
+    if not commands:
         raise BadInput(
             "the script holds no command of RELION",
             where=name,
             advice="its template needs a line with XXXcommandXXX: 'cryoburst relion setup --write' writes it anew",
         )
-    named = [len(devices) for words in script.commands if (devices := _gpus(words)) is not None]
+    named = [len(devices) for words in commands if (devices := _gpus(words)) is not None]
     gpus = max((max(1, count) for count in named), default=0)
-    script.resources = Resources(processes=processes, threads=threads, gpus=gpus, more_gpus=0 in named)
-    return script
+    return Script(text, tuple(commands), Resources(processes, threads, gpus=gpus, more_gpus=0 in named))
 
 
 def _check_redirects(command: shell.Command, name: str) -> None:
@@ -254,12 +252,12 @@ def _processes(words: list[str]) -> int:
     return max([1, *(_number(words, option) for option in ("-n", "-np", "--np", "-c"))])
 
 
-def _without_mpirun(words: list[str], globs: set[int]) -> tuple[list[str], set[int]]:
+def _without_mpirun(words: list[str]) -> list[str]:
     """The program line behind ``mpirun`` and its options."""
     at = next((n for n, word in enumerate(words) if word.startswith("relion_")), None)
     if at is None:  # an external program: only -n N is understood
         at = 3 if len(words) > 3 and words[1] in ("-n", "-np") else 1
-    return words[at:], {g - at for g in globs}
+    return words[at:]
 
 
 def value(words: Sequence[str], option: str) -> str:

@@ -18,18 +18,16 @@ NAME = re.compile(r"\$\{?([A-Za-z_][A-Za-z0-9_]*)\}?")
 
 @dataclass
 class Command:
-    """One simple command: its words, the files it is redirected to, and the words that hold a glob outside quotes."""
+    """One simple command: its words, and the files it is redirected to."""
 
     words: list[str] = field(default_factory=list[str])
     redirects: list[str] = field(default_factory=list[str])
-    globs: set[int] = field(default_factory=set[int])
     variables: dict[int, str] = field(default_factory=dict[int, str])  # words that are one variable: its name
 
 
 @dataclass
 class _Word:
     text: str = ""
-    glob: bool = False
     variable: str = ""
     quoted: bool = False
 
@@ -45,8 +43,6 @@ def commands(script: str, name: str) -> list[Command]:
                 now.redirects.append(item.text)
                 redirect = False
                 continue
-            if item.glob:
-                now.globs.add(len(now.words))
             if item.variable:
                 now.variables[len(now.words)] = item.variable
             now.words.append(item.text)
@@ -164,7 +160,6 @@ def _items(script: str, name: str) -> Iterator[tuple[_Word | str, int]]:
                 word.text += inside
                 at += 1
         else:
-            word.glob = word.glob or char in "*?["
             word.text += char
             at += 1
     if word is not None:

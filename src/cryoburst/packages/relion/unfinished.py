@@ -190,10 +190,9 @@ def _coordinates(line: Line, micrograph: str) -> list[str]:
 
 def at_home(project: Path, folder: str) -> frozenset[str]:
     """All files of a job's folder, stubs included."""
+    cut = len(f"{project}/")  # plain strings: a job may have a hundred thousand
     return frozenset(
-        os.path.relpath(os.path.join(top, name), project)  # noqa: PTH118 - a job may have a hundred thousand
-        for top, _, names in os.walk(project / folder)
-        for name in names
+        f"{top[cut:]}/{name}" for top, _, names in os.walk(f"{project}/{folder.rstrip('/')}") for name in names
     )
 
 
@@ -202,7 +201,7 @@ def since(project: Path, paths: Iterable[str], when: float) -> frozenset[str]:
     found: set[str] = set()
     for path in paths:
         with suppress(OSError):
-            if os.lstat(project / path).st_mtime >= when:
+            if os.lstat(f"{project}/{path}").st_mtime >= when:  # plain strings, as above
                 found.add(path)
     return frozenset(found)
 
