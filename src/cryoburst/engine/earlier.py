@@ -14,7 +14,7 @@ from cryoburst.engine.leave import SMALL, is_whole
 from cryoburst.engine.world import World
 from cryoburst.model import documents
 from cryoburst.model.documents import Batch, Manifest, Output, Place, Spec
-from cryoburst.model.errors import NeedHere
+from cryoburst.model.errors import BadInput, NeedHere
 from cryoburst.model.job import Job, Resume
 from cryoburst.model.plugins import Store
 from cryoburst.model.run import Run
@@ -75,6 +75,20 @@ def resume(world: World, run: Run, job: Job, before: Made) -> Resume | None:
         return None
     here = frozenset(path for path, output in before.outputs.items() if is_there(run, output))
     return reading(world, run, lambda: world.package(run).resume(job, here), before) if here else None
+
+
+def further(world: World, run: Run) -> bool:
+    """Whether the next attempt would go on from a later point than this one did: its machine was not in vain. Raises
+    StoreError."""
+    done: list[int] = []
+    try:
+        job = world.job(run)
+        for last in (run.attempt - 1, run.attempt):
+            found = resume(world, run, job, made(world, run, last))
+            done.append(found.done if found else 0)
+    except BadInput:
+        return False
+    return done[1] > done[0]
 
 
 def is_there(run: Run, output: Output) -> bool:

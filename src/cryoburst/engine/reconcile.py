@@ -5,6 +5,7 @@ state that was seen. No network call is made inside a database transaction.
 """
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
@@ -21,7 +22,6 @@ from cryoburst.engine.step import IDLE, Decision, Effect, Seen, after_loss, retr
 from cryoburst.engine.world import World
 from cryoburst.model.documents import Exit
 from cryoburst.model.errors import (
-    BadInput,
     CryoburstError,
     StoreError,
 )
@@ -34,6 +34,7 @@ WORKERS = 8
 LOOK = 0.3  # s that a tick waits for stores; who answers later is heard in a later tick
 SYNC_AGAIN = 5.0  # s after a live sync that failed
 ASK_AGAIN = 60.0  # s between two looks whether the store takes anything from anybody, or at what budgets have left
+COUNTING = 10.0  # counting the outputs of a run that are home may take one part in so many of the time
 TELL = 10.0  # s between two lines on the progress of a split run in its log, when no part changed its place
 RECOVER_AGAIN = 5.0  # s after a rebuilding that could not read everything
 
@@ -196,13 +197,23 @@ class Reconciler:
                 return False
             case Effect.SYNC:
                 assert seen.heartbeat is not None
-                changes = stage_out.sync(world, run, self._observer.spec(run), seen.heartbeat)
+                changes = stage_out.sync(world, run, self._observer.spec(run), seen.heartbeat) | self._progress(run)
                 if not seen.heartbeat.full:
                     changes |= {"reason": "", "detail": ""}  # what held it up is over
                 self._apply(run, Decision(changes=changes), holder)
                 return False  # the next look is the next tick's: the machine may write faster than we read
             case _:
                 return False
+
+    def _progress(self, run: Run) -> dict[str, object]:
+        """How far a running program is; nothing when it was counted just now, for a job may have many outputs."""
+        key, now = f"{run.uid} progress", self._world.clock()
+        if now < self._not_before.get(key, 0.0):
+            return {}
+        began = time.monotonic()
+        found = stage_out.progress(self._world, run)
+        self._not_before[key] = now + COUNTING * (time.monotonic() - began)
+        return found
 
     def _tell(self, run: Run, rows: Sequence[Run]) -> None:
         """A line in the log of a split run when its parts changed places, or when there was none for a while."""
@@ -295,7 +306,7 @@ class Reconciler:
         if reason in ("refused", "deadline", "budget"):
             return self._end(run, seen, changes, RunState.FAILED, reason, seen.sentence)
         if reason:
-            tried = replace(run, failures=0) if self._further(run) else run
+            tried = replace(run, failures=0) if earlier.further(world, run) else run
             again = retry(tried, reason, seen.sentence, world.clock(), world.limits)
             if again.state is RunState.FAILED:
                 return self._end(run, seen, changes, RunState.FAILED, reason, seen.sentence)
@@ -326,24 +337,12 @@ class Reconciler:
         further = False
         try:
             changes = stage_out.salvage(world, run, self._observer.spec(run), seen.heartbeat)
-            further = self._further(run)
+            further = earlier.further(world, run)
         except StoreError:
             if not run.stop_wanted:  # its machine costs; what it left is in the store when that answers again
                 raise
         after = after_loss(run, seen, world.limits, further=further)
         return replace(after, changes=changes | after.changes)
-
-    def _further(self, run: Run) -> bool:
-        """Whether the next attempt would go on from a later point than this one did: its machine was not in vain."""
-        done: list[int] = []
-        try:
-            job = self._world.job(run)
-            for last in (run.attempt - 1, run.attempt):
-                found = earlier.resume(self._world, run, job, earlier.made(self._world, run, last))
-                done.append(found.done if found else 0)
-        except BadInput:
-            return False
-        return done[1] > done[0]
 
     def _held_up(self, run: Run, decision: Decision, error: Exception, holder: str) -> bool:
         """An effect failed: wait and try again, or end; outputs that are safe in the store are waited for for ever."""

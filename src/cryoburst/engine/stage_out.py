@@ -78,7 +78,7 @@ def sync(world: World, run: Run, spec: Spec, heartbeat: Heartbeat, wanted: Wish 
         changes |= {"bytes_out": max(0, size), "files_out": files}
     if heartbeat.command_started is not None and not _counts_from_its_parts(run):
         changes["command_started"] = by_our_clock(run, heartbeat.command_started, heartbeat.time, now)
-    return changes | _progress(world, run)
+    return changes
 
 
 def _sizes_home(run: Run, outputs: list[Output], since: float | None) -> dict[str, int]:
@@ -113,7 +113,7 @@ def fetch(
     if data is None:
         last = _last_words(store, run, exit_.time, exit_.log, exit_.command_started)
         done = sync(world, run, spec, last, wanted) | gather(world, run, wanted)
-        return done | _times(world, run, exit_), None
+        return done | _times(world, run, exit_) | progress(world, run), None
     manifest = documents.load(Manifest, data, run.prefix + "manifest.json")
     whole = made(world, run, run.attempt - 1).without(spec.void).then(manifest.outputs)
     outputs = list(whole.outputs.values())
@@ -123,7 +123,7 @@ def fetch(
     _bring(world, store, package, run, coming, live=False)
     _clear(world, run, {*whole.void, *manifest.gone} - set(whole.outputs))
     changes = added(world, run, counted(run, own(package, run, outputs))) | _times(world, run, exit_)
-    return changes | _progress(world, run), manifest
+    return changes | progress(world, run), manifest
 
 
 def _times(world: World, run: Run, exit_: Exit) -> dict[str, object]:
@@ -154,7 +154,7 @@ def salvage(world: World, run: Run, spec: Spec, heartbeat: Heartbeat | None) -> 
     """
     beat = heartbeat or Heartbeat(spec.deadline, "command", {}, 0, None)
     last = _last_words(world.store(run), run, beat.time, beat.log, beat.command_started)
-    return sync(world, run, spec, replace(last, tails=beat.tails)) | gather(world, run)
+    return sync(world, run, spec, replace(last, tails=beat.tails)) | gather(world, run) | progress(world, run)
 
 
 def gather(world: World, run: Run, wanted: Wish | None = None) -> dict[str, int]:
@@ -359,8 +359,9 @@ def _link(project: Path, target: Path, points_to: str) -> None:
     beside.replace(target)
 
 
-def _progress(world: World, run: Run) -> dict[str, object]:
-    """How far the program is, from the log that is home. The join has next to nothing to do: its parts counted."""
+def progress(world: World, run: Run) -> dict[str, object]:
+    """How far the program is, from what is home, as changes of the run's row. The join has next to nothing to do: its
+    parts counted."""
     if run.parts > 1 and not run.part:
         return {}
     log = Path(run.project) / run.job / run.log_name(world.package(run).logs[0])
