@@ -6,6 +6,8 @@ import time
 import pytest
 from tests.wrong_clock import WRONG
 
+from cryoburst.model.documents import Batch, load
+
 from .stage import JOB, PREFIX, Stage, checksum, wait_for
 
 
@@ -207,6 +209,18 @@ def test_many_small_files(stage: Stage) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_outputs_of_a_job_that_has_run_for_long_are_told_together(stage: Stage) -> None:
+    """Long is what the pace says: here outputs wait for as long as the command has run, at most for a second."""
+    stage.spec(f"for n in $(seq 30); do echo $n > {JOB}$n.star; sleep 0.1; done")
+    assert stage.end(stage.start(slower=1.0, together=1.0, scan=1.0)) == (0, "")
+    batches = [
+        load(Batch, stage.store.get(each.key) or b"", each.key) for each in stage.store.list(f"{PREFIX}journal/")
+    ]
+    assert len(batches) < 15
+    assert stage.outputs() == {f"{n}.star": f"{n}\n".encode() for n in range(1, 31)}
+
+
 def test_the_peak_of_the_memory_is_told(stage: Stage) -> None:
     """Also of a process that ended before the script did, and not twice that of one that forked."""
     hold = "x = bytearray(b'x') * 60_000_000; import os, time; child = os.fork(); time.sleep(1.5)"

@@ -30,7 +30,7 @@ PATIENCE = 60.0  # s, on a loaded machine
 class Home:
     """Everything below ``root``: state, store, machines, settings, project."""
 
-    look = 0.05  # s between two looks at the runs; each is a command, and takes a core for a moment
+    look = 0.05  # s between two looks at the runs at first; each is a command, and takes a core for a moment
 
     def __init__(self, root: Path) -> None:
         self.root, self.state, self.project = root, root / "state", root / "project"
@@ -130,12 +130,12 @@ cat {folder}/out/* > {folder}/joined.bin
         self, holds: Callable[[dict[str, Any]], object], number: int = 1, seconds: float = PATIENCE
     ) -> dict[str, Any]:
         """The run's values once something holds of them."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end:
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < seconds:
             for run in self.runs():
                 if run["number"] == number and holds(run):
                     return run
-            time.sleep(self.look)
+            time.sleep(max(self.look, min(waited / 10, 1.0)))
         raise AssertionError(f"it never came to that: {self.runs()}\n{self.log()}")
 
     def ended(self, number: int = 1) -> dict[str, Any]:

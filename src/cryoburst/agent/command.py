@@ -141,7 +141,8 @@ class Command:
         if (ready and now >= self._next_look) or now >= self._next_scan:
             self._send(ready, now)
             self._next_scan = now + self._pace.scan
-            self._next_look = now + SHARE * (self._pace.clock() - now)
+            others = min((now - self.started) / self._pace.slower, self._pace.together)
+            self._next_look = now + max(SHARE * (self._pace.clock() - now), others)
 
     def _weigh(self, now: float) -> None:
         """Note how much memory the job's processes had at most; each process knows its own peak, however short."""

@@ -26,6 +26,8 @@ class Pace:
     term_wait: float = 5.0  # from SIGTERM to SIGKILL
     leftover_wait: float = 2.0  # the same for what the script left running
     quiet: float = 0.15  # a file closed this long ago, and by everybody, is finished
+    slower: float = 60.0  # whole outputs wait for others for one part in so many of the time that the command has run,
+    together: float = 1.0  # and for so long at most: each message costs
     scan: float = 1.0  # between two looks at the job folder where the kernel can't tell of changes
     stop_check: float = 1.0  # between two looks for stop.json
     retry_first: float = 0.25  # before the first retry of the store; each wait is twice the one before

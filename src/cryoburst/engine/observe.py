@@ -85,6 +85,8 @@ class _Kept:
     started: float | None = None
     exit: Exit | None = None
     stop_written: bool = False
+    near: Store | None = None  # its store, where a look costs next to nothing
+    told: str = ""  # what ``told`` has seen last: the tag of a heartbeat, or the name of another document
 
 
 class Observer:
@@ -150,6 +152,26 @@ class Observer:
             raise NotThere("the store has no exit record of this attempt", where=run.prefix)
         return found
 
+    def told(self) -> bool:
+        """Whether a machine told something since the last look or call, of those whose store is a folder. Raises
+        StoreError."""
+        return any(self._has_told(prefix, kept) for prefix, kept in list(self._kept.items()))
+
+    @staticmethod
+    def _has_told(prefix: str, kept: _Kept) -> bool:
+        if kept.near is None or kept.exit is not None:
+            return False
+        if kept.state is RunState.STARTING:
+            name = "started.json"
+            new = not kept.told and kept.started is None and kept.near.find(prefix + name) is not None
+            kept.told = name if new else kept.told
+            return new
+        polled = kept.near.poll(f"{prefix}heartbeat.json", kept.told or kept.tag) if kept.tag else None
+        if polled is None:
+            return False
+        kept.told = polled.tag
+        return polled.tag != kept.tag
+
     def forget(self, run: Run) -> None:
         """Let go of what is kept of an attempt that ended."""
         self._specs.pop(run.prefix, None)
@@ -180,7 +202,8 @@ class Observer:
         rhythm = self._world.terms.rhythm(metered=store.metered)
         kept = self._kept.get(run.prefix)
         if kept is None or kept.state is not run.state:
-            kept = self._kept[run.prefix] = _Kept(run.state, quiet_since=base.now)
+            near = store if run.store.startswith("file://") else None
+            kept = self._kept[run.prefix] = _Kept(run.state, quiet_since=base.now, near=near)
         gap = rhythm.look_least if run.stop_wanted else next_look(base.now - kept.quiet_since, rhythm)
         if fresh or base.now >= kept.looked + gap:
             kept.looked, kept.well = base.now, False

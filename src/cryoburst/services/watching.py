@@ -19,7 +19,8 @@ from cryoburst.services.stores import known_stores
 from cryoburst.services.watcher import credentials, environment_of, in_background, lock_file, log_file, running
 
 log = logging.getLogger("cryoburst")
-LOOK = 0.05  # s between two looks at whether the database changed
+LOOK = 0.05  # s between two looks at whether the database changed or a machine told something
+SHARE = 20.0  # these looks may take one part in so many of the time: a folder may be on a slow disk
 TROUBLE = 2.0  # s to wait after a tick that failed
 TRIES = 5  # to take the lock, in case that somebody is only asking
 ENDING = 5.0  # s that a watcher whose place is taken has to end by itself: a transfer in its hands may take hours
@@ -93,7 +94,8 @@ def _take(descriptor: int) -> bool:
 
 
 def _loop(world: World, settings: Settings, reconciler: Reconciler, ending: list[int], *, until_idle: bool) -> None:
-    """Tick when the database changed, when running jobs are due for a look, and never without a pause."""
+    """Tick when the database changed, when running jobs are due for a look or told something, and never without a
+    pause."""
     idle_since = time.monotonic()
     while not ending:
         try:
@@ -112,12 +114,14 @@ def _loop(world: World, settings: Settings, reconciler: Reconciler, ending: list
             idle_since = now
         elif until_idle and now - idle_since > settings.idle_seconds:
             return
-        due = now + settings.poll_seconds
+        due, pause = now + settings.poll_seconds, LOOK
         while not ending and time.monotonic() < due:
-            time.sleep(LOOK)
+            time.sleep(pause)
+            began = time.monotonic()
             with suppress(CryoburstError):
-                if world.ledger.connection.version() != seen:
+                if world.ledger.connection.version() != seen or reconciler.told():
                     break
+            pause = max(LOOK, SHARE * (time.monotonic() - began))
 
 
 def _log_to(file: Path) -> None:
