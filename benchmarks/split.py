@@ -4,9 +4,10 @@
 
 overhead_1, overhead_2   a real MotionCorr job whose bare command takes about two minutes (RELION's own, one thread):
                          what submit --wait, in one part and in two on this computer, takes longer than the bare command
-                         with as many processes, as a share of those two minutes; medians; 0.05 is 5 %.
+                         with as many processes, as a share of those two minutes; 0.05 is 5 %.
 slower_1, slower_2       the same as a share of the bare command with as many processes: of two, half the time.
-                         bare_1_seconds, bare_2_seconds, split_1_seconds and split_2_seconds are the times.
+                         Medians of rounds, for a computer may be fast in one and slow in the next. bare_1_seconds,
+                         bare_2_seconds, split_1_seconds and split_2_seconds are the medians of the times.
 efficiency_8, _64        1,500 movies whose times are published, on a simulated clock with the engine's own decisions:
                          T(1) / (N T(N)), with the movies in the store. overlap_8, _64: the time from the last movie's
                          arrival to the end, over that of one part, with the movies still at home.
@@ -109,20 +110,25 @@ def overhead(folder: Path, target: float, rounds: int) -> dict[str, float]:
     times: dict[str, list[float]] = {}
     for number in range(rounds):
         for parts in (1, 2):
-            bare = make_project(folder / f"bare{number}{parts}", folder / "movies", processes=parts)
-            times.setdefault(f"bare_{parts}", []).append(run_bare(bare))
-            shutil.rmtree(bare)
-            sent = make_project(folder / f"sent{number}{parts}", folder / "movies", processes=1)
-            times.setdefault(f"split_{parts}", []).append(send(sent, environment, parts))
-            shutil.rmtree(sent)
+            project = make_project(folder / f"bare{number}{parts}", folder / "movies", processes=parts)
+            times.setdefault(f"bare_{parts}", []).append(run_bare(project))
+            shutil.rmtree(project)
+            project = make_project(folder / f"sent{number}{parts}", folder / "movies", processes=1)
+            times.setdefault(f"split_{parts}", []).append(send(project, environment, parts))
+            shutil.rmtree(project)
     end_watcher(environment)
-    medians = {name: statistics.median(seen) for name, seen in times.items()}
-    values = {f"{name}_seconds": round(seconds, 1) for name, seconds in medians.items()}
+    values = {f"{name}_seconds": round(statistics.median(seen), 1) for name, seen in times.items()}
     for parts in (1, 2):
-        longer = medians[f"split_{parts}"] - medians[f"bare_{parts}"]
-        values[f"overhead_{parts}"] = round(longer / medians["bare_1"], 3)
-        values[f"slower_{parts}"] = round(longer / medians[f"bare_{parts}"], 3)
+        bare = times[f"bare_{parts}"]
+        longer = [sent - alone for sent, alone in zip(times[f"split_{parts}"], bare, strict=True)]
+        values[f"overhead_{parts}"] = share(longer, times["bare_1"])
+        values[f"slower_{parts}"] = share(longer, bare)
     return values | {"movies": count}
+
+
+def share(longer: Sequence[float], of: Sequence[float]) -> float:
+    """The median over the rounds."""
+    return round(statistics.median(each / whole for each, whole in zip(longer, of, strict=True)), 3)
 
 
 def movies(folder: Path, target: float) -> int:

@@ -225,7 +225,7 @@ cat {folder}/out/* > {folder}/joined.bin
         end = time.monotonic() + PATIENCE
         while time.monotonic() < end and (self.tokens() or list(self.machines.glob("m-*"))):
             self.runs()
-            time.sleep(0.05)
+            time.sleep(0.2)
         assert not self.tokens()
         assert not list(self.machines.glob("m-*"))
 
