@@ -44,7 +44,14 @@ def test_writes_a_set_and_a_line_per_movie(tmp_path: Path, capsys: pytest.Captur
 def test_its_processes_end_with_it(tmp_path: Path, number: int) -> None:
     program = Path(sys.executable).with_name("cryoburst")
     words = [program, "simulate", tmp_path / "set", "--micrographs", "24", "--particles", "10"]
-    running = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    running = subprocess.Popen(
+        words,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # tests in the background are deaf to it
+    )
 
     def others() -> list[str]:
         found = [path.parent for path in Path("/proc").glob("[0-9]*/stat")]
@@ -55,7 +62,7 @@ def test_its_processes_end_with_it(tmp_path: Path, number: int) -> None:
         time.sleep(0.05)
     time.sleep(1.0)  # they have begun
     running.send_signal(number)
-    _, said = running.communicate(timeout=10)
+    _, said = running.communicate(timeout=30)
     end = time.monotonic() + 5
     while others() and time.monotonic() < end:
         time.sleep(0.05)
