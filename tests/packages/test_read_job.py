@@ -54,6 +54,15 @@ def test_versions_of_job_star(empty_project: Path, head: str, kind: str, version
     assert job.restart == ""
 
 
+@pytest.mark.parametrize("name", ["job.star", "run_submit.script"])
+def test_a_file_that_is_too_large_to_be_the_windows_is_not_read(empty_project: Path, name: str) -> None:
+    target = make(empty_project, [REFINE], "data_job\n\n_rlnJobType 8\n")
+    with (empty_project / target).with_name(name).open("ab") as file:
+        file.truncate(10**12)
+    with pytest.raises(BadInput, match=rf"^it is larger than 16 MB, .* \(Class2D/job003/{name}\)$"):
+        Relion().read_job(target, empty_project)
+
+
 @pytest.mark.parametrize(("target", "what"), [("default_pipeline.star", "script"), (".", "folder")])
 def test_what_lies_beside_the_pipeline_is_no_job(empty_project: Path, target: str, what: str) -> None:
     with pytest.raises(BadInput, match=f"^this is not a job's {what} "):

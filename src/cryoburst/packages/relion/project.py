@@ -13,6 +13,7 @@ from cryoburst.packages.relion.jobtypes import known_label, label_of
 
 PIPELINE = "default_pipeline.star"
 FOLDER = re.compile(r"[^/]+/job\d{3,}/")
+LARGEST = 1 << 24  # bytes of a file that is read whole
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def read_job_star(root: Path, folder: str) -> JobStar:
     path = root / folder / "job.star"
     if not path.is_file():
         raise BadInput("the job has no job.star", where=folder, advice="press Run in RELION's window once more")
-    return _told(path.read_bytes(), f"{folder}job.star")
+    name = f"{folder}job.star"
+    return _told(read_small(path, name), name)
 
 
 @lru_cache(maxsize=64)  # a running job's is asked for whenever outputs come home
@@ -106,6 +108,18 @@ def _told(text: bytes, name: str) -> JobStar:
     if label is None:
         raise BadInput(f"RELION has no job type {written or number}", where=name)
     return JobStar(label, version, dict(zip(variables, values, strict=True)))
+
+
+def read_small(path: Path, name: str) -> bytes:
+    """A file that a person or RELION's window writes. Raises BadInput when it can't be read, or is none such."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LARGEST + 1)
+    except OSError as error:
+        raise BadInput(f"it can't be read: {error.strerror}", where=name) from None
+    if len(data) > LARGEST:
+        raise BadInput("it is larger than 16 MB, so RELION did not write it", where=name)
+    return data
 
 
 def _format(text: bytes) -> str:

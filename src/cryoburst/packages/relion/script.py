@@ -15,6 +15,7 @@ from cryoburst.model.job import Resources, Wishes
 from cryoburst.model.split import MOST, parse_parts
 from cryoburst.packages.relion import shell
 from cryoburst.packages.relion.jobtypes import EXTERNAL, program
+from cryoburst.packages.relion.project import read_small
 
 HEADER = re.compile(r"^# cryoburst ([a-z-]+):(.*)$")
 TOKEN = re.compile(r"XXX(?!extra\d)[a-z]+\d*XXX|XXX(?:command|name)XXX")
@@ -119,12 +120,7 @@ def _note_lines(text: str) -> list[str]:
 
 
 def _text(path: Path, name: str) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BadInput(f"it can't be read: {error.strerror}", where=name) from None
-    if len(data) > 1 << 24:
-        raise BadInput("it is larger than 16 MB: not a submission script", where=name)
+    data = read_small(path, name)
     if b"\0" in data:
         raise BadInput("it holds a NUL byte: not a text file", where=name)
     try:
