@@ -19,8 +19,8 @@ IN = f"--o {JOB}run --i particles.star {FLAGS}"
 MAP = "--ref map.mrc --firstiter_cc --ini_high 6.1 --healpix_order 1 --offset_range 3 --offset_step 2 --sym C1"
 HALVES = "--auto_refine --split_random_halves --auto_local_healpix_order 2"
 PLANES = "--psi_step 12 --offset_range 5 --offset_step 2"
-INITIAL = "--sgd --denovo_3dref --sgd_ini_iter 2 --sgd_inbetween_iter 2 --sgd_fin_iter 2 --sgd_ini_subset 8"
-INITIAL += " --sgd_fin_subset 12 --sgd_write_iter 2 --sym C1 --flatten_solvent --zero_mask --pool 3 --oversampling 1"
+INITIAL = "--sgd --denovo_3dref --sgd_ini_iter 1 --sgd_inbetween_iter 1 --sgd_fin_iter 1 --sgd_ini_subset 3"
+INITIAL += " --sgd_fin_subset 3 --sgd_write_iter 2 --sym C1 --flatten_solvent --zero_mask --pool 3 --oversampling 1"
 INITIAL += " --dont_combine_weights_via_disc --offset_range 3 --offset_step 4"
 SOLVENT = "--solvent_correct_fsc --solvent_mask mask.mrc"
 LOCAL = "--oversampling 1 --healpix_order 3 --auto_local_healpix_order 3 --offset_range 3 --offset_step 1.5"
@@ -107,7 +107,7 @@ def test_a_classification_that_stays_coarse(tmp_path: Path, box: int, noise: flo
     ],
 )
 def test_initial_models(tmp_path: Path, box: int, words: str, processes: int, threads: int) -> None:
-    data(tmp_path, box, 24)
+    data(tmp_path, box, 6)
     line = f"{program('relion_refine', processes)} --o {JOB}run --i particles.star --ctf {INITIAL} {words}"
     done = run(tmp_path, f"{line} --j {threads}", processes, threads)
     assert close(done.ratio), done
@@ -119,14 +119,14 @@ def test_initial_models(tmp_path: Path, box: int, words: str, processes: int, th
     [
         (48, 2, 0.06, 1, "--pad 2 --skip_gridding"),
         (72, 2, 0.06, 1, "--pad 1"),
-        (52, 3, 0.06, 2, "--pad 2"),
-        (48, 3, 0.0, 1, "--pad 2"),
+        (44, 3, 0.06, 2, "--pad 2"),
+        (48, 2, 0.0, 1, "--pad 2"),
     ],
 )
 def test_bodies(tmp_path: Path, box: int, count: int, overlap: float, threads: int, words: str) -> None:
     """A MultiBody, from an iteration of a refinement that has not converged, and its analysis. Whether bodies overlap
     is not known before: less is taken where they do not."""
-    data(tmp_path, box, 40)
+    data(tmp_path, box, 6 * count + 2)  # the analysis wants six for each body
     line = f"`which relion_refine_mpi` {IN} {MAP} {HALVES} {words[:7]} --auto_iter_max 2 --j 1"
     run(tmp_path, line, 3)
     kept(tmp_path, "Refine3D/job008")
