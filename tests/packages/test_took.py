@@ -53,7 +53,7 @@ def program(name: str, processes: int) -> str:
 )
 def test_refinements(tmp_path: Path, box: int, words: str, processes: int, threads: int) -> None:
     """Each goes to the highest resolution that it may (--ini_high, few iterations): the most is predicted."""
-    data(tmp_path, box, 16 if box < 100 else 12)
+    data(tmp_path, box, 10)
     write(tmp_path / "mask.mrc", ball(box, 0.32).astype(float))
     done = run(tmp_path, f"{program('relion_refine', processes)} {IN} {words} --j {threads}", processes, threads)
     assert close(done.ratio), done
@@ -85,8 +85,8 @@ def reached(folder: Path) -> int:
 @pytest.mark.parametrize(("box", "noise", "threads"), [(128, 6.0, 2), (160, 2.0, 1)])
 def test_a_classification_that_stays_coarse(tmp_path: Path, box: int, noise: float, threads: int) -> None:
     """It takes what the box that it used takes, and that is between the least and the most that are said."""
-    data(tmp_path, box, 80, noise=noise)
-    line = f"`which relion_refine` {IN} {PLANES} --iter 6 --K 10 --pad 2 --tau2_fudge 2 --j {threads}"
+    data(tmp_path, box, 60, noise=noise)
+    line = f"`which relion_refine` {IN} {PLANES} --iter 4 --K 10 --pad 2 --tau2_fudge 2 --j {threads}"
     done = run(tmp_path, line, 1, threads)
     assert close(done.disk), done
     job = described.refinement(done.facts)
