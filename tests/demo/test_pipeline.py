@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.bare import content, differences, files
 from tests.demo.stage import Stage
-from tests.demo.tiny import TINY
+from tests.demo.tiny import ADVANCED, COMMON, TINY
 
 from cryoburst.demo import pipelines
 from cryoburst.demo.pipelines import PIPELINES, Pipeline
@@ -29,11 +29,10 @@ CHAIN = 7  # the first jobs of the advanced pipeline, up to picking by class ave
 def tiny() -> Iterator[None]:
     """All pipelines are tiny."""
     with pytest.MonkeyPatch.context() as patch:
-        steps = pipelines.advanced(TINY)
-        patch.setitem(PIPELINES, "advanced", Pipeline(TINY, steps, ""))
-        patch.setitem(PIPELINES, "common", Pipeline(TINY, pipelines.common(TINY), "", extracted=True))
-        patch.setitem(PIPELINES, "classes", Pipeline(TINY, steps[: CHAIN - 1], ""))
-        patch.setitem(PIPELINES, "chain", Pipeline(TINY, steps[:CHAIN], ""))
+        patch.setitem(PIPELINES, "advanced", Pipeline(TINY, ADVANCED, ""))
+        patch.setitem(PIPELINES, "common", Pipeline(TINY, COMMON, "", extracted=True))
+        patch.setitem(PIPELINES, "classes", Pipeline(TINY, ADVANCED[: CHAIN - 1], ""))
+        patch.setitem(PIPELINES, "chain", Pipeline(TINY, ADVANCED[:CHAIN], ""))
         yield
 
 

@@ -1,6 +1,9 @@
 """The demo's pipelines on next to nothing: every job does what it does, within seconds, and nothing can be seen."""
 
-from cryoburst.demo.steps import Scale
+from dataclasses import replace
+
+from cryoburst.demo import pipelines
+from cryoburst.demo.steps import Scale, Step
 from cryoburst.simulate.dataset import Settings
 
 TINY = Scale(
@@ -20,3 +23,14 @@ TINY = Scale(
     ctf_box=256,
     threads=1,
 )
+FINE = "3.7 degrees"  # so that a refinement, which goes on until its steps are fine, takes few of them
+
+
+def quick(step: Step) -> Step:
+    """The same job; a refinement looks only around what it begins with."""
+    options = {"Refine3D": ("sampling", "auto_local_sampling"), "MultiBody": ("sampling",)}
+    return replace(step, options=step.options | dict.fromkeys(options.get(step.kind, ()), FINE))
+
+
+ADVANCED = tuple(map(quick, pipelines.advanced(TINY)))
+COMMON = tuple(map(quick, pipelines.common(TINY)))

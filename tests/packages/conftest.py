@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
-from tests.demo.tiny import TINY
+from tests.demo.tiny import ADVANCED, COMMON, TINY
 from tests.packages.variants import VARIANTS
 
 from cryoburst.demo import bodies, facts, pipelines
@@ -217,8 +217,8 @@ def relion_project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 def relion_project_full(relion_project: Project) -> Project:
     """The same project after all other types of job, particles from elsewhere, and continued jobs."""
     project = relion_project
-    carry_out(project, pipelines.advanced(TINY)[len(pipelines.to_classes(TINY)) :])
-    carry_out(project, [replace(pipelines.common(TINY)[0], name="import_particles"), *VARIANTS])
+    carry_out(project, ADVANCED[len(pipelines.to_classes(TINY)) :])
+    carry_out(project, [replace(COMMON[0], name="import_particles"), *VARIANTS])
     for name in ("classes", "refine"):
         folder = project.jobs[name]
         text = (project.root / folder / "run_submit.script").read_text()

@@ -6,7 +6,7 @@ One test for each half of the pipeline, not one per job: with several workers ea
 from typing import Any
 
 import pytest
-from tests.demo.tiny import TINY
+from tests.demo.tiny import ADVANCED, TINY
 from tests.packages.variants import VARIANTS
 
 from cryoburst.demo import pipelines
@@ -15,7 +15,7 @@ from cryoburst.packages.relion.jobtypes import TYPES
 pytestmark = pytest.mark.slow
 
 FIRST = {step.name for step in pipelines.to_classes(TINY)} | {"ctf_of_micrographs"}
-REST = {step.name for step in pipelines.advanced(TINY)} - FIRST
+REST = {step.name for step in ADVANCED} - FIRST
 REST |= {"import_particles", "classes_continued", "refine_continued"} | {step.name for step in VARIANTS}
 
 
