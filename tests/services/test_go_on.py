@@ -32,15 +32,15 @@ def assert_at_most_one_again(home: Home, folder: str) -> None:
 def test_class3d_whose_machines_die(home: Home, seed: int) -> None:
     rng = random.Random(seed)
     refinement.project(home)
-    folder = refinement.job(home, "Class3D")
+    # Long after the last cut is asked for: how far the machine is ahead of what is home is a matter of the computer.
+    folder = refinement.job(home, "Class3D", refinement.COMMANDS["Class3D"].replace("--iter 6", "--iter 15"))
     done = home.call("submit", f"{folder}/run_submit.script")
     assert done.returncode == 0, done.stderr
     cuts = sum(cut_after(home, folder, iteration, rng) for iteration in (1, 3, 5))
     run = home.ended()
-    losses = run["attempt"] - 1  # the last cut may come when all is in the store
+    losses = run["attempt"] - 1
     assert run["state"] == "SUCCEEDED", home.log()
-    assert cuts - 1 <= losses <= cuts
-    assert losses >= 2
+    assert losses == cuts == 3
     assert len(home.goes_on()) == losses
     assert_at_most_one_again(home, folder)
     assert refinement.names(home, folder) == refinement.alone(home, folder)
