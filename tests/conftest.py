@@ -1,4 +1,5 @@
-"""What all tests share: a private PostgreSQL that starts when a test asks for one and never outlives the tests."""
+"""What all tests share: how patient hypothesis is, and a private PostgreSQL that starts when a test asks for one and
+never outlives the tests."""
 
 import os
 import shutil
@@ -10,6 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A busy machine is slow, and that says nothing of the code. A test that suppresses more names this one, too.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 if (Path(__file__).parent / "servers").is_dir():  # house/test_postgres.py runs a copy of this file alone
     from .servers.fixtures import moto, proxied, radosgw_server, s3_server, swift_server  # noqa: F401

@@ -46,7 +46,7 @@ def test_defocus_and_astigmatism_are_found(mean: float, astigmatism: float, azim
 
 @pytest.mark.slow
 @given(st.floats(7000, 35000), st.sampled_from([120.0, 200.0, 300.0]), st.floats(0.0, 2.7), st.integers(0, 1000))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_defocus_is_found_for_any_microscope(mean: float, voltage: float, cs: float, seed: int) -> None:
     optics = Optics(voltage, cs, 0.1)
     true = Defocus(mean + 100, mean - 100, 60)

@@ -118,7 +118,6 @@ def counted() -> Iterator[None]:
 @pytest.mark.slow
 @settings(
     max_examples=EXAMPLES,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthCheck.data_too_large],

@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from cryoburst.model.job import Input, Job
@@ -93,7 +93,6 @@ names = st.lists(st.from_regex(r"M/[A-Za-z0-9_./-]{1,20}", fullmatch=True), min_
 
 
 @pytest.mark.slow
-@settings(deadline=None)
 @given(names, st.integers(1, 50))
 def test_the_parts_of_a_list_are_the_whole_with_everything_else_kept(names: list[str], parts: int) -> None:
     text = listing("movies", "MicrographMovieName", names).encode()

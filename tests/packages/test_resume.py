@@ -197,7 +197,7 @@ ALL = sorted(name for number in range(4) for name in names(number, (*NEEDED, *MO
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture], max_examples=60)
 @given(missing=st.sets(st.sampled_from(ALL), max_size=4))
 def test_it_is_always_the_newest_whole_iteration(tmp_path: Path, missing: set[str]) -> None:
     job = refinement(tmp_path) if not (tmp_path / FOLDER).exists() else Relion().read_job(Path(FOLDER), tmp_path)

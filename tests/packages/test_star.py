@@ -41,7 +41,7 @@ def tables(draw: st.DrawFn) -> tuple[list[str], list[list[str]]]:
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(table=tables(), end=st.sampled_from(["\n", "\r\n"]))
 def test_round_trip(tmp_path: Path, table: tuple[list[str], list[list[str]]], end: str) -> None:
     labels, rows = table
@@ -59,7 +59,7 @@ def test_round_trip(tmp_path: Path, table: tuple[list[str], list[list[str]]], en
 
 
 @pytest.mark.slow
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=300))
 def test_garbage_never_gives_a_traceback(tmp_path: Path, data: bytes) -> None:
     path = write(tmp_path / "a.star", data)

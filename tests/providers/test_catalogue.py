@@ -33,7 +33,7 @@ NEEDS = st.builds(
 
 
 @pytest.mark.slow
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(NEEDS, st.lists(st.sampled_from(REGIONS), unique=True), st.sampled_from([None, True, False]))
 def test_every_offer_fits_and_the_cheapest_is_first(need: Need, regions: list[str], spot: bool | None) -> None:
     found = catalogue.offers(need, regions, spot=spot)

@@ -79,7 +79,7 @@ def scenes(draw: st.DrawFn) -> tuple[Scene, set[str]]:
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(scenes())
 def test_nothing_that_is_reachable_ever_goes(made: tuple[Scene, set[str]]) -> None:
     scene, kept = made
@@ -90,7 +90,7 @@ def test_nothing_that_is_reachable_ever_goes(made: tuple[Scene, set[str]]) -> No
 
 
 @pytest.mark.slow
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(scenes(), st.integers(0, 30))
 def test_a_gc_that_is_killed_leaves_a_store_that_another_finishes(made: tuple[Scene, set[str]], deletions: int) -> None:
     scene, kept = made

@@ -22,7 +22,7 @@ def euler(matrix: np.ndarray) -> np.ndarray:
 
 
 @given(st.integers(0, 2**32), st.booleans())
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_common_rotation_is_found_among_wrong_poses(seed: int, mirrored: bool) -> None:
     random = np.random.default_rng(seed)
     true = Rotation.random(60, rng=random).as_matrix()

@@ -294,7 +294,7 @@ class Conformance:
                 list(store.list(prefix))
 
     def test_any_key_that_is_taken_comes_back(self, store: Store) -> None:
-        @settings(max_examples=self.EXAMPLES, deadline=None)  # each example empties the store itself
+        @settings(max_examples=self.EXAMPLES)  # each example empties the store itself
         @given(contents=st.dictionaries(KEYS, st.binary(max_size=50), max_size=6))
         def example(contents: dict[str, bytes]) -> None:
             kept: dict[str, bytes] = {}

@@ -59,7 +59,7 @@ NAMES = st.text(st.characters(codec="utf-8", exclude_characters="/\0"), min_size
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(files=st.dictionaries(NAMES, st.binary(max_size=3000), max_size=30))
 def test_any_names_and_contents(tmp_path: Path, files: dict[str, bytes]) -> None:
     root = tmp_path / str(time.monotonic_ns())

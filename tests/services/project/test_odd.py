@@ -47,7 +47,7 @@ def grow(folder: bytes, wanted: dict[bytes, object]) -> None:
                 file.write(content)
 
 
-@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@settings(max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 @given(TREES)
 def test_any_tree_comes_as_it_is(wanted: dict[bytes, object]) -> None:
     with tempfile.TemporaryDirectory() as folder:
