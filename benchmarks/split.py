@@ -127,7 +127,7 @@ def overhead(folder: Path, target: float, rounds: int) -> dict[str, float]:
 
 
 def share(longer: Sequence[float], of: Sequence[float]) -> float:
-    """The median over the rounds."""
+    """What times are of others, round by round: the median."""
     return round(statistics.median(each / whole for each, whole in zip(longer, of, strict=True)), 3)
 
 
