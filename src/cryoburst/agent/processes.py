@@ -99,8 +99,9 @@ def peak_memory(pids: Iterable[int]) -> int:
     total = 0
     for pid in among:
         parent = _parent(pid)
+        program = _read(f"/proc/{pid}/cmdline")  # before its sizes: those of another program are read as its own
         found = _kilobytes(f"/proc/{pid}/status")
-        if parent in among and _read(f"/proc/{pid}/cmdline") == _read(f"/proc/{parent}/cmdline"):
+        if parent in among and program == _read(f"/proc/{parent}/cmdline"):
             above = _kilobytes(f"/proc/{parent}/status")
             if any(found.get(name) != above.get(name) for name in (b"VmSize", b"VmHWM")):
                 total += _kilobytes(f"/proc/{pid}/smaps_rollup").get(b"Private_Dirty", 0)
