@@ -1,5 +1,6 @@
 """Disks that are full, missing or not what they were: the store's, the project's, the machine's, the settings'."""
 
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -44,6 +45,27 @@ def test_store_that_is_full_when_the_outputs_come_keeps_the_machine_until_there_
     time.sleep(1)
     assert home.runs()[0]["state"] == "RUNNING"
     disk("store", 8000)
+    assert home.ended()["state"] == "SUCCEEDED"
+    assert (home.project / folder / "big.bin").stat().st_size == 600_000
+    home.assert_clean(1)
+
+
+def test_store_that_has_not_even_room_to_tell_so_is_found_full_by_home(home: Home, disk: Disk) -> None:
+    """The agent can't write its heartbeat; it falls silent, and home tries whether the store takes anything."""
+    store = disk("store", 8000)
+    use_store(home, store)
+    home.environment["CRYOBURST_LOST_SECONDS"] = "1"
+    folder = home.job(script=BIG.replace("head", f"until [ -e {home.root}/go ]; do sleep 0.05; done\nhead"))
+    home.submit(folder)
+    home.until(lambda run: run["state"] == "RUNNING" and home.boots.exists())
+    with (store / "of others").open("wb", buffering=0) as file, contextlib.suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    (home.root / "go").touch()
+    run = home.until(lambda run: run["reason"] == "store_full")
+    assert run["state"] == "RUNNING"
+    assert "make room in the store" in run["explanation"]
+    (store / "of others").unlink()
     assert home.ended()["state"] == "SUCCEEDED"
     assert (home.project / folder / "big.bin").stat().st_size == 600_000
     home.assert_clean(1)

@@ -116,10 +116,10 @@ def test_refine3d_whose_store_fills_up_waits_says_so_and_goes_on(home: Home, dis
     refinement.project(home)
     folder = refinement.job(home, "Refine3D", processes=3)
     use_store(home, disk("store", 2600))
-    home.environment["CRYOBURST_RETRY_DELAYS"] = "1,1,1"
+    home.environment |= {"CRYOBURST_RETRY_DELAYS": "1,1,1", "CRYOBURST_LOST_SECONDS": "10"}
     done = home.call("submit", f"{folder}/run_submit.script")
     assert done.returncode == 0, done.stderr
-    run = home.until(lambda run: run["reason"] == "store_full")
+    run = home.until(lambda run: run["reason"] == "store_full")  # told by the agent, or else found by home
     assert run["state"] == "RUNNING"
     assert "make room in the store" in run["explanation"]
     machines = home.tokens()

@@ -11,6 +11,7 @@ from cryoburst.engine.stage_in import archive_key
 from cryoburst.engine.stage_out import read_spec
 from cryoburst.engine.world import World, closed_key, request_key
 from cryoburst.model import documents
+from cryoburst.model.chunks import CHUNK
 from cryoburst.model.documents import Closed, Request, Spec, Stop
 from cryoburst.model.errors import (
     BadInput,
@@ -252,10 +253,11 @@ def write_stop(world: World, run: Run) -> None:
 
 
 def try_store(world: World, run: Run) -> None:
-    """Write a small object of our own and take it away. Raises StoreFull; whatever else there is says nothing."""
+    """Write an object of our own, as large as a heartbeat may be, and take it away. Raises StoreFull; whatever else
+    there is says nothing."""
     store, key = world.store(run), f".probe/room-{run.uid}"
     with suppress(StoreUnavailable, StoreRefused):
-        store.put(key, bytes(4096))
+        store.put(key, bytes(4 * CHUNK))  # the ends of a few logs
         store.delete(key)
 
 
