@@ -6,7 +6,8 @@ overhead_1, overhead_2   a real MotionCorr job whose bare command takes about tw
                          what submit --wait, in one part and in two on this computer, takes longer than the bare command
                          with as many processes, as a share of those two minutes; 0.05 is 5 %.
 slower_1, slower_2       the same as a share of the bare command with as many processes: of two, half the time.
-                         Medians of rounds, for a computer may be fast in one and slow in the next. bare_1_seconds,
+                         Medians of four rounds, for a computer may be fast in one and slow in the next; every second
+                         one begins with what we send, for it may also become slower all the time. bare_1_seconds,
                          bare_2_seconds, split_1_seconds and split_2_seconds are the medians of the times.
 efficiency_8, _64        1,500 movies whose times are published, on a simulated clock with the engine's own decisions:
                          T(1) / (N T(N)), with the movies in the store. overlap_8, _64: the time from the last movie's
@@ -60,6 +61,7 @@ SIZE, PATCHES = 512, 5  # pixels of a movie's edge, and patches along it: much w
 DISTINCT = 4  # movies that are simulated; the others are copies that differ in a byte
 TRIED = 16  # movies of which the time for one is taken
 TARGET = 120.0  # s that the bare command shall take, with one process
+ROUNDS = 4  # even, so that as many begin with the bare command as with ours
 MERGED = 10_000
 
 
@@ -79,7 +81,7 @@ def measure(folder: Path, *, quick: bool) -> dict[str, float | bool]:
     """All numbers."""
     values: dict[str, float | bool] = dict(simulated())
     values |= merge(folder / "merge", 500 if quick else MERGED)
-    values |= overhead(folder / "overhead", target=8.0 if quick else TARGET, rounds=1 if quick else 3)
+    values |= overhead(folder / "overhead", target=8.0 if quick else TARGET, rounds=1 if quick else ROUNDS)
     values["load"] = round(os.getloadavg()[0], 2)
     values["quick"] = quick
     return values
@@ -108,21 +110,29 @@ def overhead(folder: Path, target: float, rounds: int) -> dict[str, float]:
     count = movies(folder / "movies", target)
     environment = own_environment(folder / "state")
     times: dict[str, list[float]] = {}
+
+    def bare(name: str, parts: int) -> None:
+        project = make_project(folder / f"bare{name}", folder / "movies", processes=parts)
+        times.setdefault(f"bare_{parts}", []).append(run_bare(project))
+        shutil.rmtree(project)
+
+    def sent(name: str, parts: int) -> None:
+        project = make_project(folder / f"sent{name}", folder / "movies", processes=1)
+        times.setdefault(f"split_{parts}", []).append(send(project, environment, parts))
+        shutil.rmtree(project)
+
     for number in range(rounds):
         for parts in (1, 2):
-            project = make_project(folder / f"bare{number}{parts}", folder / "movies", processes=parts)
-            times.setdefault(f"bare_{parts}", []).append(run_bare(project))
-            shutil.rmtree(project)
-            project = make_project(folder / f"sent{number}{parts}", folder / "movies", processes=1)
-            times.setdefault(f"split_{parts}", []).append(send(project, environment, parts))
-            shutil.rmtree(project)
+            for once in (bare, sent) if number % 2 == 0 else (sent, bare):
+                once(f"{number}{parts}", parts)
+        print({name: round(seen[-1], 1) for name, seen in times.items()}, file=sys.stderr, flush=True)
     end_watcher(environment)
     values = {f"{name}_seconds": round(statistics.median(seen), 1) for name, seen in times.items()}
     for parts in (1, 2):
-        bare = times[f"bare_{parts}"]
-        longer = [sent - alone for sent, alone in zip(times[f"split_{parts}"], bare, strict=True)]
+        alone = times[f"bare_{parts}"]
+        longer = [ours - theirs for ours, theirs in zip(times[f"split_{parts}"], alone, strict=True)]
         values[f"overhead_{parts}"] = share(longer, times["bare_1"])
-        values[f"slower_{parts}"] = share(longer, bare)
+        values[f"slower_{parts}"] = share(longer, alone)
     return values | {"movies": count}
 
 
