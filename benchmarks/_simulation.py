@@ -28,6 +28,7 @@ from cryoburst.model.job import Wishes
 from cryoburst.model.patience import METERED, Limits, Terms
 from cryoburst.model.plugins import Finding, MachineRequest, MachineSeen, Need, Offer, Package
 from cryoburst.model.run import Run
+from cryoburst.model.split import block
 from cryoburst.model.states import RunState
 from cryoburst.services.settings import Settings
 from cryoburst.services.submit import submit
@@ -51,6 +52,16 @@ class Work:
     send: float  # what of its outputs is not sent yet when the program ends
     makes: Sequence[Made]
     first: float = 0.0  # of the program: in which it reads each of its inputs for the first time, one after the other
+
+
+def units_of(run: Run, units: int) -> range:
+    """Which of so many units a run works on: a part on its own."""
+    return block(units, run.part, run.parts) if run.part else range(units)
+
+
+def is_join(run: Run) -> bool:
+    """Whether a run joins what its parts made."""
+    return run.parts > 1 and not run.part
 
 
 class Laws(Protocol):

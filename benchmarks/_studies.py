@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from _bucket import SCALE  # pyright: ignore[reportMissingImports]
-from _simulation import Made, Work  # pyright: ignore[reportMissingImports]
+from _simulation import Made, Work, is_join, units_of  # pyright: ignore[reportMissingImports]
 
 from cryoburst.engine.forecast import published_fit
 from cryoburst.engine.power import power
@@ -19,7 +19,6 @@ from cryoburst.model.documents import Spec
 from cryoburst.model.plugins import Offer
 from cryoburst.model.price import Tariff
 from cryoburst.model.run import Run
-from cryoburst.model.split import block
 
 TABLES = Path(__file__).parent / "published"
 EBS_MOST = 16 * 10**12  # bytes of disk that a machine can be given
@@ -262,24 +261,24 @@ class Laws:
 
     def hours(self, run: Run, offer: Offer) -> float:
         """Of the program, for the planner; of a join it is not known."""
-        return 0.0 if _is_join(run) else self._program(run, offer)
+        return 0.0 if is_join(run) else self._program(run, offer)
 
     def _program(self, run: Run, offer: Offer) -> float:
         stage = self._stages[run.job]
         row, gpu = self.study.rows[stage.step], stage.gpus > 0
         paper = self.study.kinds[row.machine].offer
         faster = (power(offer, gpu=gpu) / power(paper, gpu=gpu)) ** published_fit().exponent(gpu=gpu)
-        return row.run * row.machines / faster * len(_units(stage, run)) / max(1, stage.units)
+        return row.run * row.machines / faster * len(units_of(run, max(1, stage.units))) / max(1, stage.units)
 
     def work(self, run: Run, spec: Spec, offer: Offer) -> Work:
         """What the machine does: its inputs, then the program, while outputs go up; then what is left of them."""
         stage = self._stages[run.job]
         rate = self.study.kinds[offer.name].rate
         fetch = SCALE * sum(i.size for i in spec.inputs if i.key) / rate
-        if _is_join(run):
+        if is_join(run):
             return Work(fetch, self.join, 0.0, [Made(f"{run.job}joined.star", 1e6)])
         program = self._program(run, offer) * 3600
-        makes = made(stage, _units(stage, run))
+        makes = made(stage, units_of(run, max(1, stage.units)))
         last = sum(stage.makes.values()) / rate  # of the last micrograph, or of a stage that is one
         last /= self.study.together if stage.cut else 1
         rest = max(last, sum(each.size for each in makes) / rate - program)
@@ -293,11 +292,3 @@ def made(stage: Stage, units: range) -> list[Made]:
         for name, size in stage.makes.items()
         for n in (units if "{}" in name else range(1))
     ]
-
-
-def _units(stage: Stage, run: Run) -> range:
-    return block(stage.units, run.part, run.parts) if run.part else range(max(1, stage.units))
-
-
-def _is_join(run: Run) -> bool:
-    return run.parts > 1 and not run.part

@@ -308,7 +308,13 @@ def our_plan(study: Study, types: frozenset[str], wishes: Mapping[str, Wish], mo
 # ------------------------------------------------------------------------------------------------------------- the user
 
 
-def carry_out(simulation: Simulation, study: Study, stages: Sequence[Stage], wishes: Mapping[str, Wish]) -> float:
+def carry_out(
+    simulation: Simulation,
+    study: Study,
+    stages: Sequence[Stage],
+    wishes: Mapping[str, Wish],
+    budget: float | None = BUDGET,
+) -> float:
     """Submit each stage when those before it have ended; the hours until the last has, before what is fetched later."""
     write_project(simulation.project, study, stages)
     waiting, at_work, done = list(stages), dict[str, tuple[Stage, Run]](), set[str]()
@@ -316,7 +322,7 @@ def carry_out(simulation: Simulation, study: Study, stages: Sequence[Stage], wis
         while waiting or at_work:
             for stage in [each for each in waiting if done.issuperset(each.after)]:
                 wish = wishes.get(stage.step, Wish())
-                wanted = Wishes(parts=wish.parts, machine=wish.machine, budget=BUDGET, leave=("outputs",))
+                wanted = Wishes(parts=wish.parts, machine=wish.machine, budget=budget, leave=("outputs",))
                 at_work[stage.step] = (stage, simulation.submit(stage.folder, wanted))
                 waiting.remove(stage)
             simulation.settle()
