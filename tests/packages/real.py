@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests import window
+
 from cryoburst.agent import processes
 from cryoburst.model.plugins import Examined
 from cryoburst.packages.relion import Relion, closure
 from cryoburst.packages.relion.preflight.facts import Facts, facts_of
-from cryoburst.packages.relion.script import TEMPLATE
 
 JOB = "Class3D/job001/"
 PIXEL = 3.0  # Å
@@ -78,15 +79,8 @@ def run(folder: Path, line: str, processes_: int = 1, threads: int = 1) -> Ran:
     job_folder = folder / JOB
     if job_folder.exists():
         job_folder.rename(folder / "before")
-    job_folder.mkdir(parents=True)
-    (folder / "default_pipeline.star").write_text("\ndata_pipeline_general\n\n_rlnPipeLineJobCounter 2\n")
-    (job_folder / "job.star").write_text("\n# version 30001\n\ndata_job\n\n_rlnJobType 9\n_rlnJobIsContinue 0\n")
-    values = {"name": JOB, "mpinodes": processes_, "threads": threads, "extra1": "", "extra2": "", "extra3": 1}
-    text = TEMPLATE
-    for key, value in (values | {"command": f"{line} --pipeline_control {JOB}"}).items():
-        text = text.replace(f"XXX{key}XXX", str(value))
-    (job_folder / "run_submit.script").write_text(text)
-    job = Relion().read_job(Path(f"{JOB}run_submit.script"), folder)
+    script = window.add(folder, JOB, f"{line} --pipeline_control {JOB}", processes_, threads)
+    job = Relion().read_job(script, folder)
     said, facts = Relion().examine(job), facts_of(job, closure.close(job))[0]
     assert not [f for f in said.findings if f.level == "error"], said.findings
     peak = fullest = 0
