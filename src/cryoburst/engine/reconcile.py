@@ -322,7 +322,8 @@ class Reconciler:
             verdict = replace(verdict, sentence=f"{verdict.sentence}; {without_outputs(unmade)}")
         elif unmade and not run.part:  # of a part, the join tries these again
             self._event(run, without_outputs(unmade), once=True)
-        changes["ended"] = perform.mark(world, run, state, reason, verdict.sentence, verdict)
+        ended = perform.mark(world, run, state, reason, verdict.sentence, verdict)
+        changes |= {"ended": ended} | stage_out.took(run, ended)
         if succeeded:  # a program seldom draws the last step of its bar
             changes["done"] = changes.get("total", run.total) or changes.get("done", run.done)
         return Decision(state=state, reason=reason, detail=verdict.sentence, changes=changes)
@@ -331,7 +332,8 @@ class Reconciler:
         self, run: Run, exit_: Exit, changes: dict[str, object], state: RunState, reason: str, detail: str
     ) -> Decision:
         ended = perform.mark(self._world, run, state, reason, detail or exit_.sentence)
-        return Decision(state=state, reason=reason, detail=detail, changes=changes | {"ended": ended})
+        changes = changes | {"ended": ended} | stage_out.took(run, ended)
+        return Decision(state=state, reason=reason, detail=detail, changes=changes)
 
     def _salvage(self, run: Run) -> Decision:
         """Bring home what a lost machine left in the store, and say what follows."""

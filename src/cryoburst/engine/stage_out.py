@@ -126,10 +126,18 @@ def fetch(
     return changes | progress(world, run), manifest
 
 
+def took(run: Run, ended: float) -> dict[str, object]:
+    """What a split run took, when it has ended: from the first part's command to its own end. A rebuilt list has no
+    other times to tell it by. Nothing of other runs, whose machine told."""
+    if not _counts_from_its_parts(run) or run.command_started is None:
+        return {}
+    return {"command_seconds": ended - run.command_started}
+
+
 def _times(world: World, run: Run, exit_: Exit) -> dict[str, object]:
-    """When the command began and what it took; of a split run, from the first part's to the end of the join."""
+    """When the command began and what it took; of a split run, ``took`` says it."""
     if _counts_from_its_parts(run):
-        return {"command_seconds": world.clock() - (run.command_started or 0.0)}
+        return {}
     began = exit_.command_started
     if began is not None:
         began = by_our_clock(run, began, exit_.time, world.clock())
