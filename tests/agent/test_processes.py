@@ -1,11 +1,14 @@
 """What the processes of a job take, looked at in the moments in which it is easily counted twice."""
 
+import io
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,15 +21,52 @@ STARTS_ANOTHER = f"""
 import os, sys
 held = bytearray(b"x") * {HELD}
 first = (os.POSIX_SPAWN_OPEN, 0, sys.argv[1], os.O_RDONLY, 0)
-os.waitpid(os.posix_spawn("/bin/sleep", ["sleep", "0.3"], {{}}, file_actions=[first]), 0)
+os.waitpid(os.posix_spawn("/bin/sleep", ["sleep", "600"], {{}}, file_actions=[first]), 0)
 """
 
 
+# /proc/<pid>/stat, as the kernel has it between its old memory and its new program's
+NO_PROGRAM_YET = b"77 (sleep) R 1 77 77 0 -1 4194304" + b" 0" * 43
+
+
 def until(holds: Callable[[], object]) -> None:
-    end = time.monotonic() + 30
+    end = time.monotonic() + 120
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_process_that_is_getting_its_program_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """Or for its end: a machine would be thought dead while it lives, and what it started would outlive it."""
+    stat, tag = tmp_path / "stat", str(tmp_path)
+    stat.write_bytes(NO_PROGRAM_YET)
+    child = subprocess.Popen(["sleep", "600"], env={"SOME_TAG": tag})
+    try:
+        until(lambda: processes.tagged("SOME_TAG", tag) == [child.pid])
+        looks: list[str] = []
+
+        def beginning(name: str, *words: Any, **more: Any) -> Any:
+            """/proc as it is in that moment, for the first three looks."""
+            if name == f"/proc/{child.pid}/environ" and len(looks) < 3:
+                looks.append(name)
+                return io.FileIO("/dev/null")
+            if name == f"/proc/{child.pid}/stat" and len(looks) < 3:
+                if ends:
+                    child.kill()
+                    child.wait()
+                return io.FileIO(stat)
+            return open(name, *words, **more)  # noqa: PTH123, SIM115
+
+        monkeypatch.setattr(processes, "open", beginning, raising=False)
+        assert processes.tagged("SOME_TAG", tag) == ([] if ends else [child.pid])
+        looks.clear()
+        assert (tag in processes.tags("SOME_TAG")) is not ends
+    finally:
+        child.kill()
+        child.wait()
 
 
 @pytest.mark.parametrize("when", ["before", "between", "after"])
@@ -59,5 +99,8 @@ def test_the_memory_that_a_new_process_still_shares_counts_once(
                 return found
 
             monkeypatch.setattr(processes, "_kilobytes", sizes_then_go)
-        assert HELD < processes.peak_memory([holder.pid, child]) < 1.3 * HELD
-        let_it_go()
+        try:
+            assert HELD < processes.peak_memory([holder.pid, child]) < 1.3 * HELD
+        finally:
+            holder.kill()
+            os.kill(child, signal.SIGKILL)

@@ -12,6 +12,7 @@ _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
 _prctl = _libc.prctl
+_PROGRAM_WAIT = 1.0  # s; to get a program is a matter of microseconds, on a processor of one's own
 _KILL_WAIT = 10.0  # s; a process in an uninterruptible wait of the kernel may never end
 
 
@@ -56,7 +57,7 @@ def descendants(of: int) -> list[int]:
 def tagged(name: str, value: str) -> list[int]:
     """All living processes, but this one, whose environment has ``name=value``."""
     wanted, own = os.fsencode(f"{name}={value}"), os.getpid()
-    return [pid for pid in _all() if pid != own and wanted in _read(f"/proc/{pid}/environ").split(b"\0")]
+    return [pid for pid in _all() if pid != own and wanted in _settings(pid)]
 
 
 def tags(name: str) -> set[str]:
@@ -64,8 +65,8 @@ def tags(name: str) -> set[str]:
     start, own, found = os.fsencode(f"{name}="), os.getpid(), set[str]()
     for pid in _all():
         if pid != own:
-            settings = _read(f"/proc/{pid}/environ").split(b"\0")
-            found.update(os.fsdecode(setting[len(start) :]) for setting in settings if setting.startswith(start))
+            settings = (setting for setting in _settings(pid) if setting.startswith(start))
+            found.update(os.fsdecode(setting[len(start) :]) for setting in settings)
     return found
 
 
@@ -113,8 +114,8 @@ def peak_memory(pids: Iterable[int]) -> int:
 def end(find: Callable[[], list[int]], term_wait: float, between: Callable[[], None]) -> None:
     """SIGTERM all that ``find`` finds, SIGKILL after ``term_wait`` seconds, until it finds none twice in a row.
 
-    Twice, because a process has no environment to be known by in the moment in which it changes its program.
-    ``between`` is called often, to collect what has ended. Gives up 10 s after the first SIGKILL.
+    Twice, because one may have started another while it was looked for. ``between`` is called often, to collect what has
+    ended. Gives up 10 s after the first SIGKILL.
     """
     began = time.monotonic()
     asked: set[int] = set()
@@ -139,6 +140,32 @@ def end(find: Callable[[], list[int]], term_wait: float, between: Callable[[], N
 
 def _all() -> list[int]:
     return [int(name) for name in os.listdir("/proc") if name.isdigit()]
+
+
+def _settings(pid: int) -> list[bytes]:
+    """The environment of a process; empty when it has gone or is somebody else's.
+
+    In the moment in which it changes its program it has none, and on a busy computer that moment may be long: it is
+    waited for. Source: proc(5), ``env_end`` of /proc/<pid>/stat, which the kernel sets last (fs/binfmt_elf.c).
+    """
+    until, settled = time.monotonic() + _PROGRAM_WAIT, False
+    while True:
+        try:
+            with open(f"/proc/{pid}/environ", "rb", buffering=0) as file:
+                found = file.readall()
+        except OSError:
+            return []
+        if found or settled or time.monotonic() > until:
+            return found.split(b"\0")
+        if not (settled := not _changes_program(pid)):  # if it has one now, it got it after we read
+            time.sleep(0.001)
+
+
+def _changes_program(pid: int) -> bool:
+    """Of a living process whose environment reads as empty: whether it will have one."""
+    _, _, rest = _read(f"/proc/{pid}/stat").rpartition(b") ")
+    fields = rest.split()
+    return len(fields) > 48 and fields[0] not in (b"Z", b"X") and fields[48] == b"0"
 
 
 def _parent(pid: int) -> int | None:
