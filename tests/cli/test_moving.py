@@ -50,20 +50,34 @@ def test_the_sentence(changes: dict[str, object], sentence: str) -> None:
     assert moving.sentence(HALF | changes) == sentence  # type: ignore[arg-type]
 
 
+class Looked(Tally):
+    """A tally that knows how often it was looked at."""
+
+    looks = 0
+
+    def values(self) -> Values:
+        self.looks += 1
+        return super().values()
+
+
 def carry(tally: Tally, line: Line, count: int = 20) -> None:
-    """A transfer of some files of 1 MB."""
+    """A transfer of some files of 1 MB, which goes on until it was looked at twice."""
+    assert isinstance(tally, Looked)
     tally.expect(count * 10**6, files=count)
+    end = time.monotonic() + 60
 
     def one() -> None:
         line.carry(10**6, lambda: time.sleep(0.01))
         tally.finished(10**6)
+        while tally.looks < 2 and time.monotonic() < end:
+            time.sleep(0.01)
 
     line.each(one for _ in range(count))
 
 
 def test_plain_lines_for_a_file(capsys: pytest.CaptureFixture[str]) -> None:
     line = Line()
-    with moving.shown(Tally(line), "Sending", seconds=0.02) as tally:
+    with moving.shown(Looked(line), "Sending", seconds=0.02) as tally:
         carry(tally, line)
     said = capsys.readouterr()
     lines = said.out.splitlines()
@@ -75,7 +89,7 @@ def test_plain_lines_for_a_file(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_json_lines_for_programs(capsys: pytest.CaptureFixture[str]) -> None:
     line = Line()
-    with moving.shown(Tally(line), "Sending", json=True, seconds=0.02) as tally:
+    with moving.shown(Looked(line), "Sending", json=True, seconds=0.02) as tally:
         carry(tally, line)
     values = [json.loads(each)["progress"] for each in capsys.readouterr().out.splitlines()]
     assert len(values) > 1
@@ -100,7 +114,7 @@ def test_nobody_who_reads_does_not_end_a_transfer(tmp_path: Path, monkeypatch: p
     line = Line()
     with open(writer, "w") as out, pytest.MonkeyPatch.context() as patch:  # noqa: PTH123
         patch.setattr("sys.stdout", out)
-        with moving.shown(Tally(line), "Sending", json=True, seconds=0.01) as tally:
+        with moving.shown(Looked(line), "Sending", json=True, seconds=0.01) as tally:
             carry(tally, line)
         patch.undo()
         with pytest.raises(BrokenPipeError):
@@ -124,7 +138,7 @@ def test_a_bar_on_a_terminal(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     monkeypatch.setenv("COLUMNS", "100")
     with open(terminal, "w") as err:  # noqa: PTH123
         monkeypatch.setattr("sys.stderr", err)
-        with moving.shown(Tally(line), "Sending", seconds=0.02) as tally:
+        with moving.shown(Looked(line), "Sending", seconds=0.02) as tally:
             carry(tally, line)
         monkeypatch.undo()
     reader.join(20)

@@ -29,11 +29,11 @@ def within(seconds: float, done: Callable[[], bool]) -> bool:
 
 
 class AtOnce:
-    """Counts how many are in it at the same time."""
+    """Counts how many are in it at the same time; the first wait until there were so many ``together``."""
 
-    def __init__(self, seconds: float = 0.002, refuse_above: int = 1000) -> None:
+    def __init__(self, seconds: float = 0.002, refuse_above: int = 1000, together: int = 0) -> None:
         self.now = self.most = self.done = self.refused = 0
-        self._seconds, self._above = seconds, refuse_above
+        self._seconds, self._above, self._together = seconds, refuse_above, together
         self._lock = threading.Lock()
 
     def __call__(self) -> None:
@@ -42,6 +42,7 @@ class AtOnce:
             self.most = max(self.most, self.now)
             refused = self.now > self._above
             self.refused += refused
+        within(WAIT, lambda: self.most >= self._together)
         time.sleep(self._seconds)
         with self._lock:
             self.now -= 1
@@ -75,7 +76,7 @@ def test_threads_are_started_when_they_are_needed() -> None:
     line = Line()
     line.each((lambda: threads.add(threading.get_ident())) if n == 0 else (lambda: None) for n in range(1))
     assert len(threads) == 1
-    at_once = AtOnce()
+    at_once = AtOnce(together=5)
     each(Line(most=5), 50, at_once)  # tasks that carry nothing, such as reading what the store has already
     assert at_once.most == 5
 
@@ -148,7 +149,7 @@ def test_two_callers_at_once_do_not_end_each_other() -> None:
 
 
 def test_no_more_at_once_than_the_width_and_never_more_than_most() -> None:
-    line, at_once = Line(most=6), AtOnce(0.05)
+    line, at_once = Line(most=6), AtOnce(0.05, together=4)
     each(line, 150, lambda: line.carry(10**6, at_once))
     assert 4 <= at_once.most <= 6
 
@@ -232,22 +233,27 @@ def test_listeners_hear_of_success_only_and_while_they_listen() -> None:
 
 
 def test_a_pause_holds_all_and_loses_nothing() -> None:
-    paused, begun, asked = threading.Event(), AtOnce(0.001), list[float]()
+    paused, resumed, begun, asked = threading.Event(), threading.Event(), AtOnce(0.001), list[float]()
 
     def sleep(seconds: float) -> None:
         asked.append(seconds)
         time.sleep(0.001)
 
+    def begin() -> None:
+        begun()
+        if begun.done >= 50 and not resumed.is_set():
+            paused.set()
+
     line = Line(paused=paused.is_set, sleep=sleep)
-    thread = threading.Thread(target=lambda: each(line, 300, lambda: line.carry(1, begun)))
+    thread = threading.Thread(target=lambda: each(line, 300, lambda: line.carry(1, begin)))
     thread.start()
-    assert within(WAIT, lambda: begun.done >= 50)
-    paused.set()
+    assert within(WAIT, paused.is_set)
     assert within(WAIT, lambda: begun.now == 0 and bool(asked))  # what was under way has ended
     held = begun.done
-    assert 50 <= held < 300
+    assert 50 <= held <= 50 + line.most
     time.sleep(0.1)
     assert begun.done == held
+    resumed.set()
     paused.clear()
     thread.join(WAIT)
     assert begun.done == 300
