@@ -1,7 +1,8 @@
 """Runs the agent as its archive does, with its times and its store's faults set from outside.
 
 ``driver.py SETTINGS VERB STORE_URL PREFIX ROOT TOKEN``: SETTINGS is a JSON object with ``pace`` (fields of Pace),
-``fault`` (a file: while it exists, its one word is how the store fails) and ``break`` (what does not work here).
+``fault`` (a file: while it exists, its one word is how the store fails), ``skip`` (a file: by how many seconds the
+clock was moved on) and ``break`` (what does not work here).
 """
 
 import errno
@@ -61,4 +62,9 @@ if __name__ == "__main__":
         inputs.FIRST, inputs.TURN = 1, 0.0
     if settings["break"] == "agent":
         life._fetch = bug
-    sys.exit(main.main(sys.argv[2:], Pace(**settings["pace"])))
+
+    def clock() -> float:
+        skip = Path(settings["skip"])
+        return time.time() + (float(skip.read_text() or 0) if skip.exists() else 0.0)
+
+    sys.exit(main.main(sys.argv[2:], Pace(clock=clock, **settings["pace"])))

@@ -113,7 +113,12 @@ def test_a_stop_while_the_inputs_come(stage: Stage) -> None:
 
 
 def test_the_deadline(stage: Stage) -> None:
-    exit_ = stage.run(f"echo 1 > {JOB}x; sleep 50", deadline=time.time() + 0.8)
+    deadline = stage.spec(f"echo 1 > {JOB}x; sleep 600").deadline
+    agent = stage.start()
+    wait_for(lambda: "x" in stage.outputs())
+    stage.skip_to(deadline)
+    assert stage.end(agent) == (0, "")
+    exit_ = stage.exit
     assert (exit_.ended, exit_.code) == ("deadline", 143)
     assert exit_.sentence == "the job was ended at its deadline"
     assert set(stage.told()) == {"x"}
@@ -161,10 +166,13 @@ def test_a_full_store_neither_kills_the_job_nor_loses_an_output(stage: Stage) ->
 
 @pytest.mark.slow
 def test_a_store_that_stays_away_is_given_up_after_the_grace(stage: Stage) -> None:
-    stage.spec(f"echo 1 > {JOB}x; {WAIT}", deadline=time.time() + 1.0, grace=0.3)
+    deadline = stage.spec(f"{WAIT}; echo 1 > {JOB}x; {WAIT.replace('go', 'never')}", grace=0.3).deadline
     agent = stage.start()
     wait_for(lambda: stage.heartbeat and stage.heartbeat.command_started)
     stage.fault.write_text("unavailable")
+    (stage.project / "go").touch()
+    wait_for((stage.job / "x").exists)
+    stage.skip_to(deadline)
     code, printed = stage.end(agent)
     assert code == 1
     assert printed == "agent: the store is away\n"
@@ -290,8 +298,8 @@ def test_the_script_dies_with_the_agent(stage: Stage) -> None:
 
 @pytest.mark.slow
 def test_a_program_that_the_kernel_killed_may_have_run_out_of_memory(stage: Stage) -> None:
-    hungry = "import time; held = bytearray(b'x') * 200_000_000; time.sleep(9)"
-    stage.spec(f'python3 -c "{hungry}" & sleep 2; kill -9 $!; wait $!')
+    hungry = "import time; held = bytearray(b'x') * 200_000_000; open('held', 'w'); time.sleep(900)"
+    stage.spec(f'python3 -c "{hungry}" & until [ -e held ]; do sleep 0.1; done; sleep 2; kill -9 $!; wait $!')
     assert stage.end(stage.start()) == (0, "")
     assert (stage.exit.ended, stage.exit.code) == ("finished", 137)
     said = r"ended by SIGKILL; memory may have run out \(the job took 2\d\d MB at its peak and the machine has \d+"

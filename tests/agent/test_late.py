@@ -130,7 +130,7 @@ def test_a_job_ends_at_once_when_an_input_can_not_come(stage: Stage, fault: str,
         stage.fault.write_text("disk_full")
     began = time.monotonic()
     assert stage.end(stage.start()) == (0, "")
-    assert time.monotonic() - began < 10
+    assert time.monotonic() - began < 20  # and not at its deadline
     assert stage.exit.ended == ended
     assert (
         "could not be fetched" if ended == "inputs" else "disk became full while inputs came"
@@ -242,7 +242,7 @@ def test_what_the_job_puts_in_the_place_of_an_input_is_left_alone_and_told(slow:
 
 def test_an_input_that_the_job_throws_away_is_not_fetched(slow: Stage) -> None:
     movies(slow, "abcdefgh")
-    order(slow, "rm Movies/[c-h].mrc; sleep 3")
+    order(slow, "rm Movies/[c-h].mrc; cat Movies/a.mrc Movies/b.mrc > /dev/null; sleep 1.5")  # time for one more
     assert slow.end(slow.start(broken="turns")) == (0, "")
     assert slow.exit.ended == "finished"
     beat = slow.heartbeat
@@ -252,7 +252,8 @@ def test_an_input_that_the_job_throws_away_is_not_fetched(slow: Stage) -> None:
 
 def test_who_opened_an_input_before_it_was_thrown_away_gets_all_of_it(slow: Stage) -> None:
     movies(slow, "abcd")
-    order(slow, f"cat Movies/d.mrc > {JOB}d & sleep 0.3; rm Movies/*.mrc; wait")
+    opened = "until grep -q cat /proc/$!/comm; do sleep 0.02; done; sleep 0.3"
+    order(slow, f"cat Movies/d.mrc > {JOB}d & {opened}; rm Movies/*.mrc; wait")
     assert slow.end(slow.start(broken="turns")) == (0, "")
     assert slow.outputs() == {"d": content("d")}
 

@@ -79,7 +79,8 @@ def test_the_job_is_seen_while_it_runs(stage: Stage) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("broken", ["", "inotify"])
 def test_a_file_is_never_sent_half_written(stage: Stage, broken: str) -> None:
-    stage.spec(f"exec 3>{JOB}slow; for i in 1 2 3 4 5 6 7 8; do echo $i >&3; sleep 0.1; done; exec 3>&-; sleep 0.7")
+    wait = "while [ ! -e go ]; do sleep 0.02; done"
+    stage.spec(f"exec 3>{JOB}slow; for i in 1 2 3 4 5 6 7 8; do echo $i >&3; sleep 0.1; done; exec 3>&-; {wait}")
     agent = stage.start(broken=broken)
     seen: set[bytes | None] = set()
     while_running = False
@@ -87,6 +88,8 @@ def test_a_file_is_never_sent_half_written(stage: Stage, broken: str) -> None:
         content = stage.outputs().get("slow")
         seen.add(content)
         while_running |= content is not None and not stage.has("exit.json")
+        if while_running:
+            (stage.project / "go").touch()
         time.sleep(0.01)
     assert stage.end(agent)[0] == 0
     assert seen == {None, b"1\n2\n3\n4\n5\n6\n7\n8\n"}
@@ -96,7 +99,8 @@ def test_a_file_is_never_sent_half_written(stage: Stage, broken: str) -> None:
 @pytest.mark.slow
 def test_two_writers_of_one_file(stage: Stage) -> None:
     stage.spec(
-        f"(exec 3>>{JOB}both; echo a >&3; sleep 0.8; echo c >&3) & sleep 0.2; echo b >> {JOB}both; wait; sleep 0.5"
+        f"(exec 3>>{JOB}both; echo a >&3; touch begun; sleep 0.8; echo c >&3) &\n"
+        f"until [ -e begun ]; do sleep 0.02; done; echo b >> {JOB}both; wait; sleep 0.5"
     )
     agent = stage.start()
     seen: set[bytes | None] = set()
@@ -104,6 +108,7 @@ def test_two_writers_of_one_file(stage: Stage) -> None:
         seen.add(stage.outputs().get("both"))
         time.sleep(0.01)
     stage.end(agent)
+    seen.add(stage.outputs().get("both"))
     assert seen == {None, b"a\nb\nc\n"}
 
 
@@ -119,11 +124,13 @@ def test_only_the_final_name_of_a_renamed_file_is_sent(stage: Stage) -> None:
 
 @pytest.mark.slow
 def test_a_file_that_changes_is_sent_again(stage: Stage) -> None:
-    stage.spec(f"echo 1 > {JOB}x; while [ ! -e go ]; do sleep 0.02; done; echo 22 > {JOB}x; sleep 2; echo 333 > {JOB}x")
+    wait = "while [ ! -e %s ]; do sleep 0.02; done"
+    stage.spec(f"echo 1 > {JOB}x; {wait % 'go'}; echo 22 > {JOB}x; {wait % 'on'}; echo 333 > {JOB}x")
     agent = stage.start()
     wait_for(lambda: stage.outputs().get("x") == b"1\n")
     (stage.project / "go").touch()
     wait_for(lambda: stage.outputs().get("x") == b"22\n")
+    (stage.project / "on").touch()
     assert stage.end(agent)[0] == 0
     assert stage.outputs() == {"x": b"333\n"}
     assert stage.told() == {"x": checksum(b"333\n")}
@@ -178,7 +185,7 @@ def test_staged_files_of_the_job_folder_are_outputs_only_when_changed(stage: Sta
 def test_what_the_script_leaves_running_is_ended(stage: Stage) -> None:
     exit_ = stage.run(
         f"sleep 77 & (setsid bash -c 'trap \"\" TERM; while :; do sleep 0.1; done' &) ; env -i setsid sleep 78 & \n"
-        f"(exec 3>{JOB}half; echo 1 >&3; sleep 79) & echo 1 > {JOB}whole; sleep 0.2"
+        f"(exec 3>{JOB}half; echo 1 >&3; sleep 79) & echo 1 > {JOB}whole; until [ -s {JOB}half ]; do sleep 0.02; done"
     )
     assert exit_.ended == "finished"
     assert exit_.code == 0
@@ -209,7 +216,6 @@ def test_many_small_files(stage: Stage) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.slow
 def test_outputs_of_a_job_that_has_run_for_long_are_told_together(stage: Stage) -> None:
     """Long is what the pace says: here outputs wait for as long as the command has run, at most for a second."""
     stage.spec(f"for n in $(seq 30); do echo $n > {JOB}$n.star; sleep 0.1; done")
@@ -217,7 +223,7 @@ def test_outputs_of_a_job_that_has_run_for_long_are_told_together(stage: Stage) 
     batches = [
         load(Batch, stage.store.get(each.key) or b"", each.key) for each in stage.store.list(f"{PREFIX}journal/")
     ]
-    assert len(batches) < 15
+    assert len(batches) < stage.exit.command_seconds + 8  # one a second, but for the first
     assert stage.outputs() == {f"{n}.star": f"{n}\n".encode() for n in range(1, 31)}
 
 
@@ -235,9 +241,9 @@ def test_a_clock_that_is_wrong_by_a_day_ends_no_job_and_all_is_told_in_the_right
 ) -> None:
     stage.input(f"{JOB}staged", b"1")
     began = time.time()
-    stage.spec(f"cd {JOB}; date +%s; echo 1 > x; touch -d @$(date +%s) x; sleep 0.5; cp -p x y", deadline=began + 20)
+    stage.spec(f"cd {JOB}; date +%s; echo 1 > x; touch -d @$(date +%s) x; sleep 0.5; cp -p x y", deadline=began + 300)
     assert stage.end(stage.start(ahead=ahead)) == (0, "")
-    assert abs(int(stage.log()) - began - ahead) < 30  # what the job itself sees
+    assert abs(int(stage.log()) - began - ahead) < 300  # what the job itself sees
     assert (stage.exit.ended, stage.exit.code) == ("finished", 0)
     assert set(stage.outputs()) == {"x", "y"}
     beat = stage.heartbeat
@@ -258,7 +264,7 @@ def test_a_clock_that_is_wrong_by_a_day_does_not_make_a_job_run_for_a_day(stage:
 @pytest.mark.slow
 @pytest.mark.parametrize("ahead", WRONG)
 def test_the_guard_of_a_machine_whose_clock_is_wrong_sends_what_is_whole(stage: Stage, ahead: float) -> None:
-    stage.spec(f"echo 1 > {JOB}x; sleep 50", deadline=time.time() + 20)
+    stage.spec(f"echo 1 > {JOB}x; sleep 600")
     agent = stage.start(ahead=ahead)
     wait_for(lambda: stage.has("journal/000001.json"))
     batches = len(list(stage.store.list(f"{PREFIX}journal/")))

@@ -24,6 +24,7 @@ class Metadata(ThreadingHTTPServer):
     def __init__(self) -> None:
         self.taken = self.hangs = False
         self.refused = 0
+        self.over = threading.Event()
         super().__init__(("127.0.0.1", 0), Asked)
 
     @property
@@ -45,7 +46,7 @@ class Asked(BaseHTTPRequestHandler):
             self.server.refused += 1
             return self._say(401, b"")
         if self.server.hangs:
-            time.sleep(1.5)
+            self.server.over.wait(60)
             return None
         known = self.path == "/latest/meta-data/spot/instance-action" and self.server.taken
         return self._say(200 if known else 404, b'{"action": "terminate", "time": "2026-11-28T10:00:00Z"}')
@@ -62,6 +63,7 @@ def metadata() -> Iterator[Metadata]:
     server = Metadata()
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server
+    server.over.set()
     server.shutdown()
     server.server_close()
 
@@ -70,14 +72,15 @@ def metadata() -> Iterator[Metadata]:
 def test_the_notice_is_told_in_the_heartbeat_within_seconds_and_the_job_goes_on(
     stage: Stage, metadata: Metadata
 ) -> None:
-    stage.spec("sleep 4; echo made >Class3D/job012/out.txt")
+    stage.spec("until [ -e go ]; do sleep 0.05; done; echo made >Class3D/job012/out.txt")
     agent = stage.start(env={"CRYOBURST_NOTICE": metadata.address})
     wait_for(lambda: stage.heartbeat is not None and stage.heartbeat.command_started)
     assert stage.heartbeat is not None
     assert not stage.heartbeat.interrupted
     began, metadata.taken = time.monotonic(), True
-    wait_for(lambda: stage.heartbeat is not None and stage.heartbeat.interrupted, 5)
-    assert time.monotonic() - began < 3
+    wait_for(lambda: stage.heartbeat is not None and stage.heartbeat.interrupted)
+    assert time.monotonic() - began < 30  # of the two minutes that there are
+    (stage.project / "go").touch()
     assert stage.end(agent) == (0, "")
     assert stage.exit.ended == "finished"
     assert stage.outputs() == {"out.txt": b"made\n"}
@@ -113,7 +116,7 @@ def machine(stage: Stage) -> Stage:
     return stage
 
 
-def carry(stage: Stage, seconds: float = 30.0, token: str = "") -> "subprocess.Popen[bytes]":
+def carry(stage: Stage, seconds: float = 300.0, token: str = "") -> "subprocess.Popen[bytes]":
     """Start the verb, as the boot program does."""
     words = ["machine", stage.store.url, PREFIX, str(stage.root), stage.token, str(seconds)]
     process = subprocess.Popen(
@@ -139,6 +142,14 @@ def tagged(stage: Stage) -> list[int]:
     return found
 
 
+def words_of(pid: int) -> bytes:
+    """The command line of a process; nothing of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""
+
+
 @pytest.mark.slow
 def test_it_runs_the_agent_to_its_end(machine: Stage) -> None:
     machine.spec("echo made >Class3D/job012/out.txt")
@@ -150,10 +161,10 @@ def test_it_runs_the_agent_to_its_end(machine: Stage) -> None:
 
 
 def test_the_guard_saves_what_a_killed_agent_left(machine: Stage) -> None:
-    machine.spec("echo made >Class3D/job012/out.txt; sleep 60")
+    machine.spec("echo made >Class3D/job012/out.txt; sleep 600")
     process = carry(machine)
     wait_for(lambda: "out.txt" in machine.outputs())
-    (agent,) = [pid for pid in tagged(machine) if b"\0run\0" in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    (agent,) = [pid for pid in tagged(machine) if b"\0run\0" in words_of(pid)]
     os.kill(agent, signal.SIGKILL)
     assert machine.end(process)[0] == 0
     assert machine.exit.ended == "killed"
@@ -163,7 +174,7 @@ def test_the_guard_saves_what_a_killed_agent_left(machine: Stage) -> None:
 
 @pytest.mark.slow
 def test_when_the_carrier_is_killed_its_timer_has_the_guard_run(machine: Stage) -> None:
-    machine.spec("echo made >Class3D/job012/out.txt; sleep 60")
+    machine.spec("echo made >Class3D/job012/out.txt; sleep 600")
     process = carry(machine)
     wait_for(lambda: "out.txt" in machine.outputs())
     machine.kill(process)
@@ -174,10 +185,8 @@ def test_when_the_carrier_is_killed_its_timer_has_the_guard_run(machine: Stage) 
 
 @pytest.mark.slow
 def test_nothing_is_left_at_the_power_off_time(machine: Stage) -> None:
-    machine.spec("setsid sleep 60 & sleep 60")
-    began = time.monotonic()
+    machine.spec("setsid sleep 600 & sleep 600")
     assert machine.end(carry(machine, seconds=2.0))[0] in (0, -signal.SIGKILL)  # its timer may be first
-    assert time.monotonic() - began < 15
     wait_for(lambda: not tagged(machine))
 
 

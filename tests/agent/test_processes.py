@@ -58,7 +58,7 @@ def test_a_process_that_is_getting_its_program_is_waited_for(
                     child.kill()
                     child.wait()
                 return io.FileIO(stat)
-            return open(name, *words, **more)  # noqa: PTH123, SIM115
+            return open(name, *words, **more)  # noqa: PTH123
 
         monkeypatch.setattr(processes, "open", beginning, raising=False)
         assert processes.tagged("SOME_TAG", tag) == ([] if ends else [child.pid])
