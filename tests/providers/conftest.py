@@ -29,7 +29,7 @@ class Yard:
         self.store.put(self.archive_key, data)
         self.provider = LocalProvider(folder / "machines")
 
-    def order(self, script: str = "true", name: str = "1", power_off: float = 30.0, **spec: object) -> MachineRequest:
+    def order(self, script: str = "true", name: str = "1", power_off: float = 300.0, **spec: object) -> MachineRequest:
         """Write a spec and return the order of its machine; the same name is the same machine."""
         values: dict[str, object] = {
             "uid": "u1",
@@ -43,7 +43,7 @@ class Yard:
             "logs": ["run.out", "run.err"],
             "log_base": {},
             "abort_file": "",
-            "deadline": time.time() + 20,
+            "deadline": time.time() + 300,
             "grace": 20.0,
             "heartbeat": 0.1,
         }
@@ -111,7 +111,7 @@ def yard(tmp_path: Path) -> Iterator[Yard]:
     made.close()
 
 
-def wait_for(condition: object, seconds: float = 10.0) -> None:
+def wait_for(condition: object, seconds: float = 120.0) -> None:
     """Until it holds; fails after the seconds."""
     until = time.monotonic() + seconds
     while not condition():  # type: ignore[operator]

@@ -102,7 +102,7 @@ pytestmark = [
 def test_from_user_data_to_the_end(store: ObjectStore, tmp_path: Path) -> None:
     spec(store, f"id -un >{JOB}who; env >{JOB}environment; echo done")
     running = machine(tmp_path, told(store))
-    said = running.communicate(timeout=100)[0].decode()
+    said = running.communicate(timeout=300)[0].decode()
     ended = document(store, Exit, "exit.json")
     assert (ended.ended, ended.code) == ("finished", 0), said
     found = {each.path.removeprefix(JOB): each for each in document(store, Manifest, "manifest.json").outputs}
@@ -121,7 +121,7 @@ def test_from_user_data_to_the_end(store: ObjectStore, tmp_path: Path) -> None:
 def test_a_machine_that_can_not_do_its_work_says_so_and_goes_off(store: ObjectStore, tmp_path: Path) -> None:
     spec(store, "true")
     running = machine(tmp_path, told(store, disk=1 << 60))
-    said = running.communicate(timeout=60)[0].decode()
+    said = running.communicate(timeout=180)[0].decode()
     assert "this machine can't do its work" in said
     assert store.get(f"{PREFIX}started.json") is None
 
@@ -130,5 +130,5 @@ def test_the_timer_ends_it_whatever_happens(store: ObjectStore, tmp_path: Path) 
     spec(store, "trap '' TERM; while :; do sleep 1; done")
     began = time.monotonic()
     running = machine(tmp_path, told(store, seconds=12.0))
-    running.communicate(timeout=60)
-    assert 11 < time.monotonic() - began < 40
+    running.communicate(timeout=180)
+    assert 11 < time.monotonic() - began < 100  # the deadline

@@ -177,13 +177,13 @@ def test_the_timer_turns_it_off_and_a_second_boot_does_at_once(tmp_path: Path) -
                 boot_of("s3://lab/x"), "t-1", 1.0, region=HERE, software=[], local=False, disk=0, spot=False
             ).partition("\n")[2]
         )["bootcmd"][0]
-        script = f'mount --bind {tmp_path} {folder} && "$@" && echo booted && sleep 30'
+        script = f'mount --bind {tmp_path} {folder} && "$@" && echo booted && sleep 600'
         words = in_a_namespace("unshare", "--mount", "sh", "-c", script, "sh", sys.executable, *text[1:])
         for seconds, said in ((1.0, b"booted\n"), (0.0, b"")):
             began = time.monotonic()
-            ended = subprocess.run(words, capture_output=True, timeout=20, check=False)
+            ended = subprocess.run(words, capture_output=True, timeout=180, check=False)
             assert ended.stdout == said, ended.stderr
-            assert seconds <= time.monotonic() - began < 15
+            assert seconds <= time.monotonic() - began
         assert (tmp_path / "boot.py").read_text() == Path(machine.__file__).read_text()
         assert (tmp_path / "booted").read_text() == "t-1"
     finally:
@@ -213,4 +213,4 @@ def test_the_kernel_lets_an_opener_wait_for_weeks(tmp_path: Path) -> None:
         assert promised.waited_for() == {str(file)}
         os.pwrite(promised.descriptor(str(file)), b"there", 0)
         promised.keep(str(file))
-        assert opener.communicate(timeout=10)[0] == b"there"
+        assert opener.communicate(timeout=120)[0] == b"there"
