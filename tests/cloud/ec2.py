@@ -38,7 +38,7 @@ from .rootfs import rootfs
 REGION = "us-east-1"  # a bucket there names no place, and Ceph knows none of Amazon's
 PENDING = 0.2  # s that an instance is pending before its machine is turned on
 KEY = 3600  # s that a role's key is good for; AWS gives six hours and renews it an hour before
-END = 20.0  # s for a machine's processes to be gone
+END = 90.0  # s for a machine's processes to be gone
 
 
 @dataclass

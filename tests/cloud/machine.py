@@ -15,7 +15,7 @@ from tests.servers import Programs
 
 from .network import Cable, Network
 
-START = 30.0  # s that the namespaces may take on a loaded machine
+START = 120.0  # s that the namespaces may take on a loaded machine
 LOOK = 0.02  # s
 # What the machine's systemd reads as the kernel's command line.
 CMDLINE = "systemd.show_status=1 systemd.log_color=0 systemd.log_target=console systemd.log_level=notice\n"

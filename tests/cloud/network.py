@@ -26,7 +26,7 @@ CARD = "ens5"  # what a Nitro instance calls its network interface
 GATEWAY = "172.31.0.1"
 CLONE_NEWNET = 0x40000000  # <linux/sched.h>
 FIRST, LAST = 10, 250  # the last number of machines' public addresses
-TIME = 20.0  # s
+TIME = 90.0  # s
 RULES = """
 table inet cloud {{
     set cut {{ type ipv4_addr; }}

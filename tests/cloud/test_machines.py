@@ -156,7 +156,7 @@ def test_nobody_gets_in_and_machines_get_to_the_store_alone(cloud: EmulatedCloud
     port = listening.getsockname()[1]
     script = (
         "ss -ltn | grep ':22 '\n"
-        f"curl -s -o /dev/null -m 3 {cloud.s3}/ && echo the store answers\n"
+        f"curl -s -o /dev/null -m 60 {cloud.s3}/ && echo the store answers\n"
         f"curl -s -o /dev/null -m 1 http://{cloud.host}:{port}/; echo another port: $?\nsleep 60\n"
     )
     shut = run(cloud, script, SecurityGroupIds=[group(cloud, "shut")])
@@ -184,7 +184,7 @@ def test_a_spot_machine_is_cut_off_and_heals_is_told_and_taken(cloud: EmulatedCl
         f'echo "notice $({notice})"\nsleep 60',
         InstanceMarketOptions=spot,
     )
-    cloud.said(name, "look 3: up")
+    cloud.said(name, ": up")
     assert cloud.instance(name)["InstanceLifecycle"] == "spot"
     cloud.ask("cut", instance=name)
     cloud.said(name, ": down")
@@ -192,7 +192,7 @@ def test_a_spot_machine_is_cut_off_and_heals_is_told_and_taken(cloud: EmulatedCl
     cloud.ask("heal", instance=name)
     cloud.until(lambda: re.search(r": down\n(?:.*\n)*?.*: up\n", cloud.console(name)), "up again", name)
     cloud.ask("interrupt", instance=name, seconds=3)
-    assert '"action": "terminate"' in cloud.said(name, "notice {", 5)
+    assert '"action": "terminate"' in cloud.said(name, "notice {")
     assert cloud.ended(name)["StateReason"]["Code"] == "Server.SpotInstanceTermination"
 
 
@@ -200,7 +200,7 @@ def test_a_power_cut_tells_nobody(cloud: EmulatedCloud) -> None:
     name = run(cloud, "echo it is up\nsleep 60", SecurityGroupIds=[group(cloud, "cut", 22)])
     cloud.said(name, "it is up")
     address = cloud.instance(name)["PublicIpAddress"]
-    with socket.create_connection((address, 22), timeout=5) as talk:
+    with socket.create_connection((address, 22), timeout=PATIENCE) as talk:
         assert talk.recv(4) == b"SSH-"
         talk.settimeout(1.0)
         cloud.ask("power_cut", instance=name, noticed=False)
