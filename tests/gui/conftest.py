@@ -30,7 +30,7 @@ class Project:
     root: Path
     environment: dict[str, str]
 
-    def pipeliner(self, *words: str, seconds: float = 60) -> None:
+    def pipeliner(self, *words: str, seconds: float = 180) -> None:
         """Run relion_pipeliner to its end."""
         log = self.root.parent / "pipeliner.log"
         with log.open("ab") as out:
@@ -50,7 +50,7 @@ class Project:
         self.pipeliner("--addJob", kind, "--addJobOptions", options)
         return list(self.statuses())[-1]
 
-    def run(self, kind: str, options: str, seconds: float = 120) -> str:
+    def run(self, kind: str, options: str, seconds: float = 360) -> str:
         """Add a job and run it through the queue until RELION says that it has ended."""
         folder = self.add(kind, options)
         self.pipeliner("--RunJobs", folder, "--sec_wait_after", "1", seconds=seconds)

@@ -87,7 +87,7 @@ def test_log_and_outputs_come_home_while_it_runs(project: Any, particles: str) -
     looking.start()
     try:
         with project.start(folder) as pipeliner:
-            end = time.monotonic() + 180
+            end = time.monotonic() + 360
             while now not in ("SUCCEEDED", "FAILED", "STOPPED"):
                 assert time.monotonic() < end, (now, project.text(f"{folder}run.err"))
                 size = len(project.text(f"{folder}run.out"))

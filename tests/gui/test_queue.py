@@ -19,7 +19,7 @@ def class2d(particles: str, iterations: int) -> str:
     )
 
 
-def until(project: Any, folder: str, status: str, seconds: float) -> None:
+def until(project: Any, folder: str, status: str, seconds: float = 180) -> None:
     """Wait until RELION itself says this of a job."""
     import time
 
@@ -60,11 +60,11 @@ def test_a_job_that_cannot_be_sent_does_not_stay_running_for_ever(project: Any, 
 def test_abort_in_the_window_shows_aborted(project: Any, particles: str) -> None:
     folder = project.add("Class2D", class2d(particles, 500))
     with project.start(folder) as pipeliner:
-        until(project, folder, "running", 30)
+        until(project, folder, "running")
         while "iteration 2 of" not in project.text(f"{folder}run.out"):
             assert pipeliner.poll() is None
         (project.root / folder / "RELION_JOB_ABORT_NOW").touch()
-        until(project, folder, "aborted", 30)
+        until(project, folder, "aborted")
         pipeliner.kill()
     left = {p.name for p in (project.root / folder).glob("RELION_JOB_*")}
     assert left == {"RELION_JOB_EXIT_ABORTED"}
@@ -86,7 +86,7 @@ def test_a_class2d_goes_on_from_its_optimiser(project: Any, particles: str) -> N
         env=project.environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=360,
     )
     assert done.returncode == 0, done.stdout + done.stderr + project.text(f"{folder}run.err")
     assert json.loads(done.stdout)["state"] == "SUCCEEDED"

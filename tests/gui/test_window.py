@@ -66,7 +66,7 @@ class Window:
         part = self._screen()[top:bottom, left:right].astype(int)
         return int(((part[..., 0] > 180) & (part[..., 1] < 90) & (part[..., 2] < 90)).sum()) > 20
 
-    def until(self, what: str, seconds: float = 60) -> None:
+    def until(self, what: str, seconds: float = 180) -> None:
         """Wait until a list has a line."""
         self.wait(lambda: self.shows(what), f"a line among the {what} jobs", seconds)
 
@@ -100,7 +100,7 @@ class Window:
         )
         return done.stdout
 
-    def wait(self, done: Callable[[], bool], what: str, seconds: float = 30) -> None:
+    def wait(self, done: Callable[[], bool], what: str, seconds: float = 180) -> None:
         """Wait for a thing that the screen shows; keep a picture when it does not come."""
         end = time.monotonic() + seconds
         while not done():
@@ -150,9 +150,10 @@ def test_run_sends_the_job_and_the_window_shows_it_running_then_finished(project
     assert not window.shows("running")
     window.click(SCHEDULED)
     window.click(RUN)
-    window.until("running", 30)
+    window.until("running")
     window.picture(project.root.parent / "running.png")
-    window.wait(lambda: not window.shows("running"), "the end of the job", 60)
+    (project.root.parent / "seen").touch()
+    window.wait(lambda: not window.shows("running"), "the end of the job")
     window.picture(project.root.parent / "finished.png")
     assert project.statuses()[folder] == "succeeded"
     assert not window.red("finished")
@@ -178,14 +179,14 @@ def test_abort_in_the_windows_menu_stops_the_run_and_its_machine(
 ) -> None:
     folder = project.add("Class2D", f"fn_img == {particles};{LONG}")
     with project.start(folder) as pipeliner:  # the window itself would take a scheduled Class2D for one that goes on
-        end = time.monotonic() + 60
+        end = time.monotonic() + 180
         while "iteration 2 of" not in project.text(f"{folder}run.out"):
             assert pipeliner.poll() is None
             assert time.monotonic() < end, project.text(f"{folder}run.err")
             time.sleep(0.1)
         pipeliner.kill()
     window = open_window()
-    window.until("running", 10)
+    window.until("running")
     for place in (RUNNING, JOB_ACTIONS, ABORT, CONFIRM):
         window.click(place)
     window.wait(lambda: window.red("finished"), "a red line among the finished jobs")
@@ -198,10 +199,12 @@ def test_abort_in_the_windows_menu_stops_the_run_and_its_machine(
 
 
 def _slow_down(project: Any, program: str) -> None:
-    """Let a program of RELION start late: on two small movies it would be done before the window is drawn anew."""
+    """Let a program of RELION wait until it was seen to run: on two small movies it would be done before the window is
+    drawn anew."""
     folder = project.root.parent / "bin"
     folder.mkdir()
-    (folder / program).write_text(f'#!/bin/sh\nsleep 6\nexec {shutil.which(program)} "$@"\n')
+    wait = f'case "$*" in *--version*) ;; *) until [ -e {folder.parent}/seen ]; do sleep 0.2; done;; esac'
+    (folder / program).write_text(f'#!/bin/sh\n{wait}\nexec {shutil.which(program)} "$@"\n')
     (folder / program).chmod(0o755)
     project.environment["PATH"] = f"{folder}:{project.environment['PATH']}"
 
