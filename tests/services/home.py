@@ -3,16 +3,18 @@
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from cryoburst.agent import processes
 from cryoburst.providers.local import LocalProvider
+from cryoburst.providers.local.machine import id_of
 
 PACKAGE = Path(__file__).parent.parent / "faults"  # script_package.py
 ENTRY_POINT = "[cryoburst.packages]\nscript = script_package:Script\n"
@@ -24,7 +26,9 @@ QUICK = {
     "CRYOBURST_IDLE_SECONDS": "1",
     "CRYOBURST_OWNER": "me@here",
 }
-PATIENCE = 60.0  # s, on a loaded machine
+# s: only a test that fails waits for so long. Three times what the product itself may take for anything: it asks a
+# store again after a minute whether it has room, and lets a new machine be missing for half of one.
+PATIENCE = 180.0
 
 
 class Home:
@@ -61,6 +65,29 @@ class Home:
         text = f'# input in.bin\necho "$CRYOBURST_JOB" >> {self.boots}\n{script or text}'
         (self.project / folder / "job.sh").write_text(text)
         return folder
+
+    def held(self) -> str:
+        """A script that goes on until ``let_go``, however long a test takes to see that it runs."""
+        return f"until [ -e {self.root}/let_go ]; do sleep 0.05; done\n"
+
+    def let_go(self) -> None:
+        """Let scripts that are ``held`` go on."""
+        (self.root / "let_go").touch()
+
+    def gate(self, program: str) -> None:
+        """Have a program wait, in every attempt of a run, until ``begin`` says that it may begin: an attempt may be over
+        before a test has seen that there is one."""
+        folder = self.root / "gates"
+        folder.mkdir(exist_ok=True)
+        wait = f"until [ -e {folder}/${{CRYOBURST_JOB##*-}} ]; do sleep 0.05; done"
+        real = shutil.which(program)
+        (folder / program).write_text(f'#!/bin/sh\n[ -z "$CRYOBURST_JOB" ] || {wait}\nexec {real} "$@"\n')
+        (folder / program).chmod(0o755)
+        self.environment["PATH"] = f"{folder}:{self.environment['PATH']}"
+
+    def begin(self, attempt: int) -> None:
+        """Let the programs that have a gate begin in this attempt."""
+        (self.root / "gates" / str(attempt)).touch()
 
     def split_job(self, number: int = 1, units: int = 6, sleep: float = 0.3) -> str:
         """A job that can be split: it makes a file of each unit, and one of them all."""
@@ -140,7 +167,7 @@ cat {folder}/out/* > {folder}/joined.bin
 
     def ended(self, number: int = 1) -> dict[str, Any]:
         """The run's values at its end."""
-        return self.until(lambda run: run["state"] in ("SUCCEEDED", "FAILED", "STOPPED"), number, 3 * PATIENCE)
+        return self.until(lambda run: run["state"] in ("SUCCEEDED", "FAILED", "STOPPED"), number, 2 * PATIENCE)
 
     def log(self) -> str:
         """The watcher's log."""
@@ -160,7 +187,7 @@ cat {folder}/out/* > {folder}/joined.bin
         return found
 
     def kill_watcher(self) -> bool:
-        """kill -9 of the process that the watcher's lock names."""
+        """kill -9 of the process that the watcher's lock names, which is no more when this returns."""
         try:
             pid = int((self.state / "watch.lock").read_text())
         except (OSError, ValueError):
@@ -169,6 +196,7 @@ cat {folder}/out/* > {folder}/joined.bin
             return False
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+        self.wait(lambda: pid not in self.watchers(), f"the end of process {pid}")
         return True
 
     def tokens(self) -> list[str]:
@@ -179,25 +207,54 @@ cat {folder}/out/* > {folder}/joined.bin
                 found.append(json.loads(order.read_text())["token"])
         return [token for token in found if processes.tagged("CRYOBURST_MACHINE", token)]
 
+    def processes_of(self, tokens: list[str]) -> set[int]:
+        """The living processes of these machines."""
+        return {pid for token in tokens for pid in processes.tagged("CRYOBURST_MACHINE", token)}
+
     def cut_power(self, tokens: list[str] | None = None) -> bool:
-        """End every process of every machine, or of these, at one blow."""
-        pids = [pid for token in tokens or self.tokens() for pid in processes.tagged("CRYOBURST_MACHINE", token)]
-        for number in (signal.SIGSTOP, signal.SIGKILL):
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, number)
-        return bool(pids)
+        """End every process of every machine, or of these, at one blow; none is left when this returns."""
+        tokens, stopped = tokens or self.tokens(), set[int]()
+        while new := self.processes_of(tokens) - stopped:  # one may have started others before it was stopped
+            send(new, signal.SIGSTOP)
+            stopped |= new
+        send(stopped, signal.SIGKILL)
+        self.wait(lambda: send(self.processes_of(tokens), signal.SIGKILL) == 0, "the end of all processes")
+        return bool(stopped)
+
+    def hold(self, made: Callable[[Path], object]) -> set[int]:
+        """Stop RELION as soon as something holds of the project's folder on a machine; its processes, to be sent
+        SIGCONT. It is faster here than its files come home: it would be over before the test has seen them."""
+        alive = {id_of(token) for token in self.tokens()}
+        dead = {folder for folder in self.machines.glob("m-*") if folder.name not in alive}
+        found: list[Path] = []
+
+        def look() -> bool:  # which costs next to nothing: a job of RELION may be over in a second
+            found.extend(each for each in self.machines.glob("m-*") if each not in dead and made(each / "project"))
+            return bool(found)
+
+        self.wait(look, "what was waited for on the machine", pause=0.003)
+        tokens = [json.loads((each / "machine.json").read_text())["token"] for each in found]
+        held = {pid for pid in self.processes_of(tokens) if name_of(pid).startswith("relion_")}
+        send(held, signal.SIGSTOP)
+        return held
+
+    def wait(self, holds: Callable[[], object], what: str, pause: float = 0.02) -> None:
+        """Wait for something that no command is needed to see."""
+        end = time.monotonic() + PATIENCE
+        while not holds():
+            assert time.monotonic() < end, f"{what} never came\n{self.log()}"
+            time.sleep(pause)
 
     def cut_when(self, holds: Callable[[], object], pause: float = 0.0) -> bool:
         """Cut the power so many seconds after something holds and a machine runs; False when the run had ended."""
-        end, look = time.monotonic() + 3 * PATIENCE, 0.0
+        end, look = time.monotonic() + 2 * PATIENCE, 0.0
         while time.monotonic() < end:
             if holds() and self.tokens():
                 time.sleep(pause)
                 if self.cut_power():
                     return True
             if time.monotonic() > look:  # which starts a watcher that was killed
-                if self.runs()[0]["state"] in ("SUCCEEDED", "FAILED", "STOPPED"):
+                if all(run["state"] in ("SUCCEEDED", "FAILED", "STOPPED") for run in self.runs()):
                     return False
                 look = time.monotonic() + 1.0
             time.sleep(0.01)
@@ -237,3 +294,21 @@ cat {folder}/out/* > {folder}/joined.bin
         provider = LocalProvider(self.machines)
         for left in self.machines.glob("m-*"):
             provider.delete(left.name)
+
+
+def send(pids: Iterable[int], number: int) -> int:
+    """Send a signal to processes that may be no more; to how many there were."""
+    sent = 0
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+            sent += 1
+    return sent
+
+
+def name_of(pid: int) -> str:
+    """The name of the program that a process runs; empty when it is no more."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text()
+    except OSError:
+        return ""

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,7 +107,13 @@ def names(home: Home, folder: str) -> set[str]:
 
 def steps(home: Home, folder: str) -> list[int]:
     """The iterations in the order in which they were begun, by the log."""
-    return [int(n) for n in STEP.findall((home.project / folder / "run.out").read_text(errors="replace"))]
+    return begun(home.project / folder)
+
+
+def begun(folder: Path) -> list[int]:
+    """The same of a job folder wherever it is; none where there is no log yet."""
+    log = folder / "run.out"
+    return [int(n) for n in STEP.findall(log.read_text(errors="replace"))] if log.exists() else []
 
 
 def newest(home: Home, folder: str) -> int:

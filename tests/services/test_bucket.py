@@ -81,13 +81,14 @@ def test_the_machine_gets_a_credential_of_its_own(
     }
     open_store(url).create()
     try:
-        folder = home.job(sleep=4)
+        folder = home.job(script=f"{home.held()}cp in.bin Script/job001/two.bin\n")
         home.submit(folder)
         home.until(lambda run: run["state"] == "RUNNING")
         (kept,) = home.machines.glob("m-*/credential.json")
         assert kept.stat().st_mode & 0o777 == 0o600
         credential = json.loads(kept.read_text())
         assert credential["AWS_ACCESS_KEY_ID"] != server.access_key
+        home.let_go()
         run = home.ended()
         assert run["state"] == "SUCCEEDED", (run, home.log())
         assert (home.project / folder / "two.bin").read_bytes() == (home.project / "in.bin").read_bytes()
@@ -120,10 +121,14 @@ def test_a_network_that_is_cut_while_a_run_goes_on(
     home.environment["CRYOBURST_STORE"] = url = proxy.url(f"cut-{os.getpid()}-{time.monotonic_ns()}")
     open_store(url).create()
     try:
-        folder = home.job(script="for i in 1 2 3 4 5 6; do seq $i 20000 > Script/job001/o$i; sleep 1; done")
+        folder = home.job(
+            script=f"seq 1 20000 > Script/job001/o1; {home.held()}"
+            "for i in 2 3 4 5 6; do seq $i 20000 > Script/job001/o$i; sleep 0.5; done"
+        )
         home.submit(folder)
         home.until(lambda run: run["state"] == "RUNNING" and run["files_out"])
         with proxy.outage(silent=silent):
+            home.let_go()
             time.sleep(6)  # real: the job goes on and ends while nothing can be sent
         run = home.ended()
         assert run["state"] == "SUCCEEDED", (run, home.log())

@@ -2,14 +2,13 @@
 
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from tests import bare, window
 
 from . import refinement
-from .home import PATIENCE, Home
+from .home import Home
 from .test_go_on import cut_after
 
 pytestmark = pytest.mark.slow
@@ -40,9 +39,7 @@ def test_a_stopped_class3d_is_continued(home: Home, leave: tuple[str, ...]) -> N
     refinement.project(home)
     folder = refinement.job(home, "Class3D", refinement.COMMANDS["Class3D"].replace("--iter 6", "--iter 60"))
     assert home.call("submit", f"{folder}/run_submit.script", *leave).returncode == 0
-    end = time.monotonic() + PATIENCE
-    while refinement.newest(home, folder) < 3 and time.monotonic() < end:
-        time.sleep(0.05)
+    home.wait(lambda: refinement.newest(home, folder) >= 3, "the third iteration")
     assert home.call("stop", "1", "--wait").stdout == "Run 1 STOPPED\n"
     after = 3
     assert (home.project / folder / f"run_it{after:03d}_optimiser.star").is_symlink() == bool(leave)
@@ -65,10 +62,8 @@ def test_a_continued_class3d_whose_machine_dies_goes_on_under_its_own_name(home:
     assert home.call("submit", f"{folder}/run_submit.script", "--wait").returncode == 0
     continue_(home, folder, 2)
     assert home.call("submit", f"{folder}/run_submit.script").returncode == 0
-    end = time.monotonic() + PATIENCE
-    while time.monotonic() < end and not (home.project / folder / "run_ct2_it003_optimiser.star").exists():
-        time.sleep(0.02)
-    assert home.cut_power()
+    home.hold(lambda project: 4 in refinement.begun(project / folder))  # the run would be over soon
+    assert home.cut_when((home.project / folder / "run_ct2_it003_optimiser.star").exists)
     run = home.ended(2)
     assert (run["state"], run["attempt"]) == ("SUCCEEDED", 2), home.log()
     names = refinement.names(home, folder)
@@ -104,12 +99,16 @@ def motioncorr(home: Home) -> None:
 
 def test_motioncorr_whose_machine_dies_does_no_movie_twice_that_was_whole(home: Home) -> None:
     motioncorr(home)
+    home.gate("relion_run_motioncorr")
+    home.begin(1)
     assert home.call("submit", f"{MOTION}/run_submit.script").returncode == 0
     movies = home.project / MOTION / "Movies"
+    home.hold(lambda project: len(list((project / MOTION / "Movies").glob("*_shifts.eps"))) >= 3)
     assert home.cut_when(lambda: len(list(movies.glob("*_shifts.eps"))) >= 2)
     home.until(lambda run: run["attempt"] == 2)
     whole = whole_movies(movies)
     before = {path: path.stat().st_mtime_ns for stem in whole for path in movies.glob(f"{stem}*")}
+    home.begin(2)
     run = home.ended()
     assert (run["state"], run["attempt"]) == ("SUCCEEDED", 2), home.log()
     assert len(whole) >= 1

@@ -101,11 +101,13 @@ def test_machine_without_room_for_the_inputs_says_so(home: Home, disk: Disk) -> 
 
 def test_store_that_goes_away_while_the_job_runs_and_comes_back(home: Home) -> None:
     use_store(home, home.root / "store")
-    folder = home.job(sleep=1)
+    folder = home.job(script=f"{home.held()}touch {home.root}/over\n")
     home.submit(folder)
     home.until(lambda run: run["state"] == "RUNNING" and home.boots.exists())
     away = (home.root / "store").rename(home.root / "unmounted")
-    time.sleep(1.5)
+    home.let_go()
+    home.wait((home.root / "over").exists, "the end of the job")
+    time.sleep(0.5)
     assert home.runs()[0]["state"] == "RUNNING"  # the list is there without the store
     assert not (home.root / "store").exists()
     away.rename(home.root / "store")

@@ -26,7 +26,8 @@ def test_wrong_words_leave_a_finished_job_as_it_was(home: Home, wrong: tuple[str
 
 @pytest.mark.slow
 def test_a_job_that_ends_well_after_the_stop_has_succeeded(home: Home) -> None:
-    folder = home.job(script="trap '' TERM\necho begun\nsleep 1.5\ncp in.bin Script/job001/two.bin\n")
+    wait = "trap 'asked=1' TERM\necho begun\nuntil [ $asked ]; do sleep 0.05; done\n"
+    folder = home.job(script=f"{wait}cp in.bin Script/job001/two.bin\n")
     home.submit(folder)
     home.until(lambda run: run["state"] == "RUNNING" and run["run_seconds"] is not None)
     assert home.call("stop", "1").returncode == 0
@@ -37,10 +38,11 @@ def test_a_job_that_ends_well_after_the_stop_has_succeeded(home: Home) -> None:
 
 @pytest.mark.slow
 def test_what_a_killed_process_was_still_writing_is_taken_away(home: Home) -> None:
-    folder = home.job(sleep=1.0)
+    folder = home.job(script=home.held())
     home.submit(folder)
     home.until(lambda run: run["state"] == "RUNNING")
     left = home.project / folder / ".cryoburst-1-2-abcd"
     left.write_text("half")
+    home.let_go()
     assert home.ended()["state"] == "SUCCEEDED"
     assert not left.exists()

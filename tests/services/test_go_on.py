@@ -2,12 +2,13 @@
 
 import random
 import re
+import signal
 from itertools import groupby, pairwise
 
 import pytest
 
 from . import refinement
-from .home import Home
+from .home import Home, send
 from .test_disks import Disk, use_store
 
 pytestmark = pytest.mark.slow
@@ -16,8 +17,19 @@ NUMBER = re.compile(r"_it(\d{3})_")
 
 
 def cut_after(home: Home, folder: str, iteration: int, rng: random.Random) -> bool:
-    """Cut the power of the machine at a random time after an iteration is home; False when the run ended before."""
-    return home.cut_when(lambda: refinement.newest(home, folder) >= iteration, rng.uniform(0, 0.4))
+    """Cut the power of the machine at a random time after an iteration is home; False when the run ended before.
+
+    RELION is held at the next one until home has it, and goes on from there.
+    """
+    held = home.hold(lambda project: max(refinement.begun(project / folder), default=0) > iteration)
+
+    def there() -> bool:
+        if refinement.newest(home, folder) < iteration:
+            return False
+        send(held, signal.SIGCONT)
+        return True
+
+    return home.cut_when(there, rng.uniform(0, 0.4))
 
 
 def assert_at_most_one_again(home: Home, folder: str) -> None:

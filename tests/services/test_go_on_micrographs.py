@@ -1,22 +1,17 @@
 """Real CtfRefine and Polish jobs whose machine loses its power: what was whole is not done again."""
 
-import os
 import re
 import shutil
-import signal
-import time
 from pathlib import Path
 
 import pytest
 from tests import bare, window
 
-from cryoburst.agent import processes
-from cryoburst.providers.local.machine import id_of
-
 from . import micrographs, refinement
-from .home import PATIENCE, Home
+from .home import Home
 
 pytestmark = pytest.mark.slow
+PROGRAMS = {"CtfRefine": "relion_ctf_refine", "Polish": "relion_motion_refine"}
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +28,7 @@ class Worked:
     def __init__(self, home: Home, made: Path, kind: str) -> None:
         self.home, self.folder = home, f"{kind}/job005/"
         shutil.copytree(made, home.project, dirs_exist_ok=True)
+        home.gate(PROGRAMS[kind])
         command = f"{micrographs.COMMANDS[kind]} --o {self.folder} --pipeline_control {self.folder}"
         script = window.add(home.project, self.folder, command)
         done = home.call("submit", str(script.relative_to(home.project)))
@@ -44,20 +40,10 @@ class Worked:
         return {path: path.stat().st_mtime_ns for path in found}
 
     def lose(self, end: str, count: int) -> None:
-        """Cut the power when so many files with such an end are home, and RELION is at the next one.
-
-        RELION is faster here than its files come home, so it is held where it is until they are.
-        """
-        tokens: list[str] = []  # as they were seen: a process that begins another program has none for a moment
-        attempt = self.home.until(lambda run: tokens.extend(self.home.tokens()) or tokens)["attempt"]
-        (token,) = tokens
-        movies = self.home.machines / id_of(token) / "project" / self.folder / "Movies"
-        stop = time.monotonic() + PATIENCE
-        while len(list(movies.glob(f"*{end}"))) <= count and time.monotonic() < stop:
-            time.sleep(0.001)
-        for pid in processes.tagged("CRYOBURST_MACHINE", token):
-            if Path(f"/proc/{pid}/comm").read_text().startswith("relion_"):
-                os.kill(pid, signal.SIGSTOP)
+        """Cut the power when so many files with such an end are home, and RELION is at the next one."""
+        attempt = self.home.runs()[0]["attempt"]
+        self.home.begin(attempt)
+        self.home.hold(lambda project: len(list((project / self.folder / "Movies").glob(f"*{end}"))) > count)
         assert self.home.cut_when(lambda: len(self.there(end)) >= count)
         self.home.until(lambda run: run["attempt"] > attempt)
 
@@ -67,6 +53,7 @@ class Worked:
 
     def assert_whole(self, losses: int) -> None:
         """It ended as it ends without us and without a loss: the same names and contents, each counted once."""
+        self.home.begin(losses + 1)
         run = self.home.ended()
         assert (run["state"], run["attempt"]) == ("SUCCEEDED", losses + 1), self.home.log()
         alone = bare.run(self.home.project, self.folder, self.home.root / "alone", refinement.mpi(self.home))

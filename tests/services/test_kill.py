@@ -45,7 +45,8 @@ def test_watcher_killed_again_and_again_is_found_again(home: Home) -> None:
         states.add(run["state"])
         if run["state"] == "SUCCEEDED":
             break
-        killed += home.kill_watcher()
+        if killed < 9:  # one that is killed as soon as it is there gets nowhere
+            killed += home.kill_watcher()
         time.sleep(0.7)
     assert killed >= 2
     assert home.ended()["state"] == "SUCCEEDED"
@@ -68,13 +69,14 @@ def test_who_waits_keeps_a_watcher_alive(home: Home) -> None:
 
 
 def test_show_brings_a_dead_watcher_back(home: Home) -> None:
-    folder = home.job(sleep=2)
+    folder = home.job(script=home.held())
     home.submit(folder)
     home.until(lambda run: run["state"] == "RUNNING")
     assert home.kill_watcher()
     assert home.watchers() == []
     assert home.call("show", "1").returncode == 0
-    assert len(home.watchers()) == 1
+    home.wait(lambda: len(home.watchers()) == 1, "the watcher")
+    home.let_go()
     assert home.ended()["state"] == "SUCCEEDED"
 
 
@@ -83,8 +85,11 @@ def test_who_follows_starts_one_watcher_at_a_time(home: Home) -> None:
     slow = "import sys, time\nif 'watch' in sys.orig_argv:\n    time.sleep(60)\n"  # as on a disk far away
     (home.root / "plugin/sitecustomize.py").write_text(slow)
     home.submit(folder)
+    home.wait(home.watchers, "the watcher")
     os.kill(home.watchers()[0], signal.SIGKILL)
+    home.wait(lambda: not home.watchers(), "its end")
     following = home.start("logs", "1", "-f")
+    home.wait(home.watchers, "another watcher")
     seen = [len(home.watchers()) for _ in range(20) if time.sleep(0.1) is None]
     following.kill()
     following.communicate(timeout=PATIENCE)
@@ -137,8 +142,7 @@ def test_many_submissions_at_once_start_one_watcher(home: Home) -> None:
 def test_power_cut_of_the_machine_makes_a_new_attempt(home: Home) -> None:
     folder = home.job(sleep=4)
     home.submit(folder)
-    home.until(lambda run: run["state"] == "RUNNING" and home.boots.exists())
-    assert home.cut_power()
+    assert home.cut_when((home.project / folder / "one.bin").exists)  # it runs, and home knows it
     run = home.ended()
     assert (run["state"], run["attempt"]) == ("SUCCEEDED", 2)
     assert_home(home, folder)
@@ -161,7 +165,7 @@ def test_machines_that_always_die_end_the_run_with_reason_and_advice(home: Home)
 def test_database_deleted_while_a_command_waits(home: Home) -> None:
     folder = home.job(sleep=2)
     waiting = home.start("submit", "--job", folder, "--wait")
-    time.sleep(1.5)
+    home.wait(home.boots.exists, "the command")
     home.drop_database()
     output = waiting.communicate(timeout=PATIENCE)[0]
     assert waiting.returncode == 0, output
@@ -210,7 +214,7 @@ def test_a_run_whose_transfers_are_paused_can_be_stopped(home: Home) -> None:
     assert (done.returncode, done.stdout) == (0, "Submitted run 1\n")
     assert "cryoburst resume" in done.stderr
     home.until(lambda run: run["state"] == "STAGING_IN")
-    assert home.call("stop", "1", "--wait", seconds=30).stdout == "Run 1 STOPPED\n"
+    assert home.call("stop", "1", "--wait").stdout == "Run 1 STOPPED\n"
     assert not home.tokens()
     home.call("resume")
     home.submit(home.job(2))

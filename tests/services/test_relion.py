@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tests import window
 
 from cryoburst.agent import processes
 
-from .home import Home
+from .home import PATIENCE, Home, send
 
 pytestmark = pytest.mark.slow
 JOB = "Class2D/job001"
@@ -56,8 +57,8 @@ def agents(home: Home) -> list[int]:
     found: list[int] = []
     for token in home.tokens():
         for pid in processes.tagged("CRYOBURST_MACHINE", token):
-            running = b"agent.pyz\0run" in Path(f"/proc/{pid}/cmdline").read_bytes()
-            found += [pid] if running else []
+            with suppress(OSError):  # it has ended meanwhile
+                found += [pid] if b"agent.pyz\0run" in Path(f"/proc/{pid}/cmdline").read_bytes() else []
     return found
 
 
@@ -70,6 +71,7 @@ def iteration(home: Home, number: int) -> bool:
 def test_class2d_that_meets_a_fault_in_its_middle_ends_as_it_does_alone(home: Home, fault: str) -> None:
     project(home, iterations=12)
     submit(home)
+    held = home.hold(lambda project: (project / JOB / "run_it003_optimiser.star").exists())
     home.until(lambda run: run["state"] == "RUNNING" and iteration(home, 2))
     if fault == "watcher":
         assert home.kill_watcher()
@@ -80,6 +82,7 @@ def test_class2d_that_meets_a_fault_in_its_middle_ends_as_it_does_alone(home: Ho
             os.kill(pid, signal.SIGKILL)
     else:
         assert home.cut_power()
+    send(held, signal.SIGCONT)
     run = home.ended()
     attempts = 1 if fault in ("watcher", "database") else 2
     assert (run["state"], run["attempt"]) == ("SUCCEEDED", attempts)
@@ -142,20 +145,22 @@ def test_logs_follow_and_wait_end_with_the_run(home: Home) -> None:
     submit(home)
     following = home.start("logs", "1", "-f")
     waiting = home.start("wait", "1")
-    said = following.communicate(timeout=60)[0]
+    said = following.communicate(timeout=PATIENCE)[0]
     assert following.returncode == 0
     said = said.removeprefix("cryoburst: run 1 has not started yet, so it has no output\n")  # on standard error
     assert said == (home.project / JOB / "run.out").read_text()
     assert "Maximization" in said
-    assert waiting.communicate(timeout=60)[0].splitlines()[-1].startswith("Run 1 SUCCEEDED")
+    assert waiting.communicate(timeout=PATIENCE)[0].splitlines()[-1].startswith("Run 1 SUCCEEDED")
     assert waiting.returncode == 0
 
 
 def test_a_real_class2d_is_shown_drawn_and_exported(home: Home) -> None:
     project(home, iterations=20)
     submit(home)
+    held = home.hold(lambda project: (project / JOB / "run_it003_optimiser.star").exists())
     home.until(lambda run: run["state"] == "RUNNING" and iteration(home, 2))
     live = json.loads(home.call("show", "1", "--json").stdout)["course"]
+    send(held, signal.SIGCONT)
     assert live["iteration"] >= 2
     assert (live["iterations"], len(live["classes"])) == (20, 2)
     assert home.ended()["state"] == "SUCCEEDED"

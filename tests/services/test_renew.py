@@ -14,7 +14,11 @@ OLD, NEW = ({"AWS_ACCESS_KEY_ID": f"AK{word}", "AWS_SECRET_ACCESS_KEY": f"secret
 
 
 def environment_of(process: int) -> dict[str, str]:
-    text = Path(f"/proc/{process}/environ").read_bytes().decode()
+    """That of a watcher; nothing of one that has ended meanwhile."""
+    try:
+        text = Path(f"/proc/{process}/environ").read_bytes().decode()
+    except OSError:
+        return {}
     return dict(each.split("=", 1) for each in text.split("\0") if "=" in each)
 
 
@@ -82,7 +86,7 @@ def test_submitting_from_another_terminal_renews_the_watchers_credentials(home: 
     """One run in a folder, whose watcher has the old key; one in the bucket, from a terminal with the new one."""
     url, home.environment["CRYOBURST_STORE"] = home.environment["CRYOBURST_STORE"], ""
     home.environment |= OLD | {"AZURE_STORAGE_ACCOUNT_KEY": "secret-azure"}
-    folder = home.job(sleep=8)
+    folder = home.job(script=home.held())
     home.submit(folder)
     home.until(lambda run: run["state"] == "RUNNING")
     until_key(home, "AKOLD")
@@ -98,6 +102,7 @@ def test_submitting_from_another_terminal_renews_the_watchers_credentials(home: 
     (watcher,) = home.watchers()
     assert environment_of(watcher)["AZURE_STORAGE_ACCOUNT_KEY"] == "secret-azure"  # of another cloud, nothing was said
     assert b"secret" not in Path(f"/proc/{watcher}/cmdline").read_bytes()
+    home.let_go()
     assert home.ended()["state"] == "SUCCEEDED"
     files = (path for path in home.root.rglob("*") if path.is_file())
     assert not [path for path in files if path.name != "in.bin" and b"secret-" in path.read_bytes()]

@@ -2,7 +2,6 @@
 
 import os
 import random
-import time
 from itertools import pairwise
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import pytest
 
 from cryoburst.model.stub import parse_stub
 
-from .home import PATIENCE, Home
+from .home import Home
 
 pytestmark = pytest.mark.slow
 FOLDER = "Script/job001"
@@ -19,6 +18,7 @@ STEPS = """
 for n in $(seq $((${FROM:-0} + 1)) %(steps)d); do
     echo $n >> %(begun)s
     sleep %(sleep)s
+    while [ $n = %(steps)d ] && [ ! -e %(end)s ]; do sleep 0.1; done
     (cat in.bin; echo $n) > Script/job001/step$n.dat
     echo $n > Script/job001/step$n.idx
     echo step $n of %(steps)d
@@ -27,12 +27,13 @@ done
 
 
 class Stepped:
-    """A home with a job of steps, each of which leaves two files."""
+    """A home with a job of steps, each of which leaves two files; the last one is not done before ``assert_whole``."""
 
     def __init__(self, home: Home, steps: int, sleep: float, more: str = "") -> None:
         self.home, self.steps = home, steps
         self.begun = home.root / "begun"
-        values = {"steps": steps, "sleep": sleep, "begun": self.begun}
+        self.end = home.root / "end"
+        values = {"steps": steps, "sleep": sleep, "begun": self.begun, "end": self.end}
         home.job(script=STEPS % values + more)
         self.folder = home.project / FOLDER
 
@@ -47,6 +48,7 @@ class Stepped:
 
     def assert_whole(self, losses: int) -> dict[str, object]:
         """It succeeded; each loss cost one whole step at most; every step is home and counted once."""
+        self.end.touch()
         run = self.home.ended()
         assert (run["state"], run["attempt"]) == ("SUCCEEDED", losses + 1), self.home.log()
         begun = [int(n) for n in self.begun.read_text().split()]
@@ -128,6 +130,7 @@ def test_a_checkpoint_that_is_damaged_in_the_store_is_sent_again_from_home(home:
     assert job.cut_after(3)
     for path in (home.state / "store").rglob("1/outputs/*/*"):
         path.write_bytes(os.urandom(path.stat().st_size))
+    job.end.touch()
     run = home.ended()
     assert (run["state"], run["attempt"]) == ("SUCCEEDED", 3), home.log()
     assert job.newest() == 6
@@ -135,13 +138,15 @@ def test_a_checkpoint_that_is_damaged_in_the_store_is_sent_again_from_home(home:
 
 def test_what_a_job_takes_away_again_is_not_left_at_home(home: Home) -> None:
     job = Stepped(
-        home, steps=1, sleep=0, more="echo x > Script/job001/passing.txt\nsleep 1\nrm Script/job001/passing.txt"
+        home,
+        steps=1,
+        sleep=0,
+        more=f"echo x > Script/job001/passing.txt\n{home.held()}rm Script/job001/passing.txt",
     )
+    job.end.touch()
     home.submit(FOLDER)
-    end = time.monotonic() + PATIENCE
-    while not (job.folder / "passing.txt").exists() and time.monotonic() < end:
-        time.sleep(0.02)
-    assert (job.folder / "passing.txt").exists()
+    home.wait((job.folder / "passing.txt").exists, "a file that does not stay")
+    home.let_go()
     job.assert_whole(0)
     assert not (job.folder / "passing.txt").exists()
 
@@ -149,12 +154,8 @@ def test_what_a_job_takes_away_again_is_not_left_at_home(home: Home) -> None:
 def test_half_of_a_step_that_is_never_done_again_goes(home: Home) -> None:
     more = f"[ -z $FROM ] || exit 0\necho half > {FOLDER}/step3.dat\nsleep 600\n"
     job = Stepped(home, steps=2, sleep=0.1, more=more)
+    job.end.touch()
     home.submit(FOLDER)
-    end = time.monotonic() + PATIENCE
-    while not (job.folder / "step3.dat").exists() and time.monotonic() < end:
-        home.runs()
-        time.sleep(0.05)
-    assert (job.folder / "step3.dat").exists()
-    assert home.cut_power()
+    assert home.cut_when((job.folder / "step3.dat").exists)
     job.assert_whole(1)
     assert not (job.folder / "step3.dat").exists()

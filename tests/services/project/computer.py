@@ -11,7 +11,7 @@ from typing import Any
 from cryoburst.stores.folder import FolderStore
 
 PROGRAM = Path(sys.executable).with_name("cryoburst")
-PATIENCE = 120.0  # s, on a loaded machine
+PATIENCE = 180.0  # s, on a loaded machine
 
 
 class Computer:

@@ -32,7 +32,7 @@ def large(computer: Computer, count: int = 6, size: int = BIG) -> None:
 def kill_when(computer: Computer, holds: Callable[[], bool], *words: str, cwd: Path | None = None) -> bool:
     """Start a command and kill it (9) as soon as something holds; whether it was still at work."""
     running = computer.start(*words, cwd=cwd)
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while running.poll() is None and not holds() and time.monotonic() < end:
         time.sleep(0.002)
     at_work = running.poll() is None

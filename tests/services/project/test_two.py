@@ -201,7 +201,7 @@ def test_two_pushes_at_once(both: tuple[Computer, Computer], tmp_path: Path) -> 
         (here.project / f"here{round_}").write_bytes(b"h%d" % round_)
         (there.project / f"there{round_}").write_bytes(b"t%d" % round_)
         running = [computer.start("push") for computer in both]
-        said = [process.communicate(timeout=60)[0] for process in running]
+        said = [process.communicate(timeout=180)[0] for process in running]
         assert sorted(process.returncode for process in running) in ([0, 2], [2, 2]), said
         for computer in (*both, *both):
             computer.does("pull")
