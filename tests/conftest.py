@@ -20,7 +20,7 @@ settings.load_profile("suite")
 if (Path(__file__).parent / "servers").is_dir():  # house/test_postgres.py runs a copy of this file alone
     from .servers.fixtures import moto, proxied, radosgw_server, s3_server, swift_server  # noqa: F401
 
-START = 60.0  # s that a server may take to answer on a loaded machine
+START = 180.0  # s that a server may take to answer on a loaded machine
 # The server ends with the pipe on its keeper's standard input, so killing the tests leaves no server and no folder.
 KEEPER = '"$@" 2>"$PGFOLDER/server.log" & cat >/dev/null; kill -QUIT $!; wait; rm -rf -- "$PGFOLDER"'
 

@@ -99,7 +99,7 @@ class Home:
         """Write the job's submission script."""
         (self.project / FOLDER / "run_submit.script").write_bytes(text.encode("utf-8", "surrogateescape"))
 
-    def call(self, *words: str, seconds: float = 60.0) -> "subprocess.CompletedProcess[str]":
+    def call(self, *words: str, seconds: float = 180.0) -> "subprocess.CompletedProcess[str]":
         """One command in the project folder."""
         return subprocess.run(
             [PROGRAM, *words],
@@ -153,7 +153,7 @@ class Home:
 
     def no_machine(self) -> None:
         """Wait until the machine of a run that has ended is gone."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 180
         while left := self.json("machines")["machines"]:
             assert time.monotonic() < end, left
             time.sleep(0.1)

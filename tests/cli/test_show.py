@@ -62,7 +62,7 @@ def submit(home: Home) -> None:
 
 
 def until(holds: Callable[[], Any]) -> Any:
-    end = time.monotonic() + 60
+    end = time.monotonic() + 180
     while time.monotonic() < end:
         if found := holds():
             return found

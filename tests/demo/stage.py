@@ -43,7 +43,7 @@ class Stage:
         command = made["RELION_QSUB_COMMAND"]
         return made | self.settings | {"RELION_QSUB_COMMAND": f"{command} {self.submit}".rstrip()}
 
-    def call(self, folder: Path, *words: str, seconds: float = 120.0) -> "subprocess.CompletedProcess[str]":
+    def call(self, folder: Path, *words: str, seconds: float = 360.0) -> "subprocess.CompletedProcess[str]":
         """One command of cryoburst in a project."""
         return subprocess.run(
             [PROGRAM, *words],

@@ -22,7 +22,7 @@ def plugin_path(folder: Path) -> str:
     return os.pathsep.join([str(folder / "plugin"), str(HERE)])
 
 
-def drive(folder: Path, cases: list[dict[str, Any]], seconds: float = 280.0) -> list[Result]:
+def drive(folder: Path, cases: list[dict[str, Any]], seconds: float = 1200.0) -> list[Result]:
     """The results of all cases, in the order in which they ended."""
     work = folder / "cases"
     work.mkdir(exist_ok=True)
