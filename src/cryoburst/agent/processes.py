@@ -114,8 +114,8 @@ def peak_memory(pids: Iterable[int]) -> int:
 def end(find: Callable[[], list[int]], term_wait: float, between: Callable[[], None]) -> None:
     """SIGTERM all that ``find`` finds, SIGKILL after ``term_wait`` seconds, until it finds none twice in a row.
 
-    Twice, because one may have started another while it was looked for. ``between`` is called often, to collect what has
-    ended. Gives up 10 s after the first SIGKILL.
+    Twice, because one may have started another while it was looked for. ``between`` is called often, to collect what
+    has ended. Gives up 10 s after the first SIGKILL.
     """
     began = time.monotonic()
     asked: set[int] = set()

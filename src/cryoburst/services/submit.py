@@ -23,7 +23,7 @@ from cryoburst.services.settings import Settings
 from cryoburst.services.stores import known_stores, store_url
 
 TO_BE = "s3://cryoburst"  # a bucket that a plan assumes, in the region of its machines: nothing is asked of it
-STORE_WAIT = 5.0  # s that submit waits for the store: to find no credential takes AWS's chain 2 s, or more on a busy computer
+STORE_WAIT = 5.0  # s: AWS's chain takes 2 s to find that there is no credential, or more on a busy computer
 NOTED = ("cores", "parts", "spot")  # subjects of findings that are events of the run, whatever their level
 
 
