@@ -75,8 +75,8 @@ class Home:
         (self.root / "let_go").touch()
 
     def gate(self, program: str) -> None:
-        """Have a program wait, in every attempt of a run, until ``begin`` says that it may begin: an attempt may be over
-        before a test has seen that there is one."""
+        """Have a program wait, in every attempt of a run, until ``begin`` says that it may begin: an attempt may be
+        over before a test has seen that there is one."""
         folder = self.root / "gates"
         folder.mkdir(exist_ok=True)
         wait = f"until [ -e {folder}/${{CRYOBURST_JOB##*-}} ]; do sleep 0.05; done"
