@@ -27,6 +27,7 @@ os.waitpid(os.posix_spawn("/bin/sleep", ["sleep", "600"], {{}}, file_actions=[fi
 
 # /proc/<pid>/stat, as the kernel has it between its old memory and its new program's
 NO_PROGRAM_YET = b"77 (sleep) R 1 77 77 0 -1 4194304" + b" 0" * 43
+OF_THE_KERNEL = b"2 (kthreadd) S 0 0 0 0 -1 2129984" + b" 0" * 43
 
 
 def until(holds: Callable[[], object]) -> None:
@@ -67,6 +68,24 @@ def test_a_process_that_is_getting_its_program_is_waited_for(
     finally:
         child.kill()
         child.wait()
+
+
+def test_the_kernels_own_processes_are_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They never have a program. A computer has hundreds, and many kernels show them with an empty environment."""
+    stat, pid, before = tmp_path / "stat", os.getppid(), time.monotonic()
+    stat.write_bytes(OF_THE_KERNEL)
+
+    def as_of_the_kernel(name: str, *words: Any, **more: Any) -> Any:
+        if name == f"/proc/{pid}/environ":
+            return io.FileIO("/dev/null")
+        if name == f"/proc/{pid}/stat":
+            return io.FileIO(stat)
+        return open(name, *words, **more)  # noqa: PTH123
+
+    monkeypatch.setattr(processes, "open", as_of_the_kernel, raising=False)
+    monkeypatch.setattr(processes, "_PROGRAM_WAIT", 60.0)
+    assert processes.tagged("SOME_TAG", "of nobody") == []
+    assert time.monotonic() - before < 30
 
 
 @pytest.mark.parametrize("when", ["before", "between", "after"])

@@ -13,6 +13,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _libc = ctypes.CDLL(None, use_errno=True)
 _prctl = _libc.prctl
 _PROGRAM_WAIT = 1.0  # s; to get a program is a matter of microseconds, on a processor of one's own
+_OF_THE_KERNEL = 0x00200000  # PF_KTHREAD of include/linux/sched.h, among the flags in /proc/<pid>/stat
 _KILL_WAIT = 10.0  # s; a process in an uninterruptible wait of the kernel may never end
 
 
@@ -162,17 +163,22 @@ def _settings(pid: int) -> list[bytes]:
 
 
 def _changes_program(pid: int) -> bool:
-    """Of a living process whose environment reads as empty: whether it will have one."""
-    _, _, rest = _read(f"/proc/{pid}/stat").rpartition(b") ")
+    """Of a living process whose environment reads as empty: whether it will have one. The kernel's own never have."""
+    fields = _stat(pid)
+    return len(fields) > 48 and not int(fields[6]) & _OF_THE_KERNEL and fields[48] == b"0"
+
+
+def _stat(pid: int) -> list[bytes]:
+    """The fields of /proc/<pid>/stat (proc(5)) from the third on, the state; none of a zombie or of who has gone."""
+    _, _, rest = _read(f"/proc/{pid}/stat").rpartition(b") ")  # a program's name may hold blanks and brackets
     fields = rest.split()
-    return len(fields) > 48 and fields[0] not in (b"Z", b"X") and fields[48] == b"0"
+    return fields if fields and fields[0] not in (b"Z", b"X") else []
 
 
 def _parent(pid: int) -> int | None:
     """The parent of a living process; None for a zombie or when it has gone."""
-    _, _, rest = _read(f"/proc/{pid}/stat").rpartition(b") ")  # a program's name may hold blanks and brackets
-    fields = rest.split()
-    return int(fields[1]) if len(fields) > 1 and fields[0] not in (b"Z", b"X") else None
+    fields = _stat(pid)
+    return int(fields[1]) if len(fields) > 1 else None
 
 
 def _kilobytes(path: str) -> dict[bytes, int]:
