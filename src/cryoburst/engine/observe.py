@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -213,12 +214,12 @@ class Observer:
             kept.well = True
         if not kept.well:
             return base
-        base = replace(base, store_known=True, started=kept.started, exit=kept.exit, silence=rhythm.beat_most)
+        seen = partial(replace, base, store_known=True, exit=kept.exit, silence=rhythm.beat_most)
         if run.state is RunState.STARTING:
-            return base
+            return seen(started=kept.started)
         written = self._stop_written(run, store, kept) if run.stop_wanted else None
         news = kept.heartbeat is not None and kept.exit is None and self._news(run, kept.heartbeat)
-        return replace(base, heartbeat=kept.heartbeat, heard=kept.heard, stop_written=written, news=news)
+        return seen(heartbeat=kept.heartbeat, heard=kept.heard, stop_written=written, news=news)
 
     def _look_at(self, run: Run, store: Store, kept: _Kept, now: float, *, fresh: bool) -> None:
         """One look at the store; with ``fresh`` also for an exit record that nobody tells of."""

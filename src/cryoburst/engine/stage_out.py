@@ -34,11 +34,10 @@ def read_spec(world: World, run: Run) -> Spec:
 
 def log_sizes_home(run: Run, spec: Spec) -> dict[str, int]:
     """Bytes of each log that came home in this attempt."""
-    folder = Path(run.project) / run.job
     sizes: dict[str, int] = {}
     for name, base in spec.log_base.items():
         try:
-            sizes[name] = max(0, (folder / run.log_name(name)).stat().st_size - base)
+            sizes[name] = max(0, Path(run.project, run.job, run.log_name(name)).stat().st_size - base)
         except FileNotFoundError:
             sizes[name] = 0
     return sizes

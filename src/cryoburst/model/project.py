@@ -16,6 +16,7 @@ import json
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from cryoburst.model.errors import Corrupt
@@ -54,6 +55,7 @@ class Entry(NamedTuple):
         )
 
 
+@lru_cache(maxsize=256)  # asked at every look at every run
 def project_id(project: str) -> str:
     """The project's folder in the store: its own name for people, and a digest of its path so that two don't meet."""
     name = project.rstrip("/").rsplit("/", 1)[-1]
