@@ -179,8 +179,8 @@ class Day:
             changes = stage_out.salvage(self.world, self.run, self.spec, seen.heartbeat)
             self.run = replace(self.run, **changes)
             decision = after_loss(self.run, seen, self.world.limits, further=False)
-        changes = decision.changes
-        self.run = replace(self.run, **changes)
+        if changes := decision.changes:
+            self.run = replace(self.run, **changes)
         if decision.state is not None:
             self.run = replace(self.run, state=decision.state)
         for number in [number for number in self.due if number <= self.run.batches_home]:
