@@ -83,7 +83,8 @@ def test_no_such_job(home: Home, words: tuple[str, ...]) -> None:
 @pytest.mark.slow
 def test_a_job_folder_in_which_a_run_is_at_work(home: Home) -> None:
     program = home.programs / "relion_refine"
-    program.write_text(program.read_text().replace("touch", "sleep 60; touch"))
+    at_work = f"until [ -e {FOLDER}RELION_JOB_ABORT_NOW ]; do sleep 0.1; done; exit 1"  # as RELION's programs are
+    program.write_text(program.read_text().replace(f"touch {FOLDER}RELION_JOB_EXIT_SUCCESS", at_work))
     first = json.loads(home.call("submit", f"{FOLDER}run_submit.script", "--json").stdout)
     sentence = home.fails("submit", "--job", FOLDER)
     assert sentence.startswith(f"run {first['number']} is at work on this job")
