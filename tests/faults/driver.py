@@ -311,10 +311,22 @@ def run(case: dict[str, Any], root: Path) -> dict[str, Any]:
     return result
 
 
+def warm(folder: Path) -> None:
+    """Import and build what every case needs, once: the cases are forks of this process."""
+    with tempfile.TemporaryDirectory(prefix="warm-", dir=folder) as made:
+        world = Place(Path(made)).world(None, None)
+        for plugins in (world.packages, world.providers):
+            for name in plugins:
+                plugins[name]
+        world.archive("file://")
+        world.ledger.connection.close()
+
+
 def main() -> None:
     """All cases of the plan, some at a time."""
     plan = json.load(sys.stdin)
     base = Path(plan["folder"])
+    warm(base)
     waiting = list(enumerate(plan["cases"]))
     running: dict[int, Path] = {}
     while waiting or running:
