@@ -72,10 +72,8 @@ def write(home: Home, folder: str, words: str, processes: int = 1) -> None:
     window.add(home.project, f"{folder}/", f"`which {program}` {words}  --pipeline_control {folder}/", processes)
 
 
-def multibody(home: Home) -> str:
-    """A MultiBody job, and what it goes on from: a Refine3D that is done, and masks of two bodies; its folder."""
-    refined = job(home, "Refine3D", processes=3)
-    call(home, ["bash", f"{refined}/run_submit.script"])
+def multibody(home: Home, refined: str) -> str:
+    """A MultiBody job that goes on from a Refine3D that is done, with masks of two bodies; its folder."""
     made, masks = "MultiBody/job003", "External/job002/"
     (home.project / masks).mkdir(parents=True)
     write_mrc(home.project / "mask.mrc", sphere(BOX), PIXEL)

@@ -2,7 +2,9 @@
 
 import random
 import re
+import shutil
 import signal
+from collections.abc import Iterator
 from itertools import groupby, pairwise
 
 import pytest
@@ -13,7 +15,19 @@ from .test_disks import Disk, use_store
 
 pytestmark = pytest.mark.slow
 SUCCESS = "RELION_JOB_EXIT_SUCCESS"
+REFINED = "Refine3D/job001"
 NUMBER = re.compile(r"_it(\d{3})_")
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
+    """A home whose project has a Refine3D that three processes carried out as on a computer without us; to be read."""
+    made = Home(tmp_path_factory.mktemp("undisturbed"))
+    refinement.project(made)
+    assert refinement.job(made, "Refine3D", processes=3) == REFINED
+    refinement.call(made, ["bash", f"{REFINED}/run_submit.script"])
+    yield made
+    made.close()
 
 
 def cut_after(home: Home, folder: str, iteration: int, rng: random.Random) -> bool:
@@ -86,7 +100,7 @@ def kinds(names: set[str]) -> list[set[str]]:
     return [each for each, _ in groupby(found[number] for number in sorted(found))]
 
 
-def test_refine3d_of_three_processes_whose_machines_die(home: Home) -> None:
+def test_refine3d_of_three_processes_whose_machines_die(home: Home, undisturbed: Home) -> None:
     rng = random.Random(3)
     refinement.project(home)
     folder = refinement.job(home, "Refine3D", processes=3)
@@ -98,17 +112,17 @@ def test_refine3d_of_three_processes_whose_machines_die(home: Home) -> None:
     assert losses == 2
     assert len(home.goes_on()) == losses
     assert_at_most_one_again(home, folder)
-    assert kinds(refinement.names(home, folder)) == kinds(refinement.alone(home, folder))
+    assert kinds(refinement.names(home, folder)) == kinds(refinement.names(undisturbed, REFINED))
     assert (home.project / folder / "run_class001.mrc").is_symlink()
     assert home.call("fetch", "1").returncode == 0
     assert not [p for p in (home.project / folder).iterdir() if p.is_symlink()]
     home.assert_clean(losses + 1)
 
 
-def test_multibody_of_three_processes_whose_machines_die(home: Home) -> None:
+def test_multibody_of_three_processes_whose_machines_die(home: Home, undisturbed: Home) -> None:
     rng = random.Random(4)
-    refinement.project(home)
-    folder = refinement.multibody(home)
+    shutil.copytree(undisturbed.project, home.project, dirs_exist_ok=True)
+    folder = refinement.multibody(home, REFINED)
     done = home.call("submit", f"{folder}/run_submit.script")
     assert done.returncode == 0, done.stderr
     there: list[int] = []
@@ -124,7 +138,7 @@ def test_multibody_of_three_processes_whose_machines_die(home: Home) -> None:
     home.assert_clean(losses + 1)
 
 
-def test_refine3d_whose_store_fills_up_waits_says_so_and_goes_on(home: Home, disk: Disk) -> None:
+def test_refine3d_whose_store_fills_up_waits_says_so_and_goes_on(home: Home, disk: Disk, undisturbed: Home) -> None:
     refinement.project(home)
     folder = refinement.job(home, "Refine3D", processes=3)
     use_store(home, disk("store", 2600))
@@ -140,6 +154,6 @@ def test_refine3d_whose_store_fills_up_waits_says_so_and_goes_on(home: Home, dis
     run = home.until(lambda run: (run["state"] == "RUNNING" and not run["reason"]) or run["state"] == "SUCCEEDED")
     run = home.ended()
     assert (run["state"], run["attempt"]) == ("SUCCEEDED", 1), home.log()  # the machine waited
-    assert kinds(refinement.names(home, folder)) == kinds(refinement.alone(home, folder))
+    assert kinds(refinement.names(home, folder)) == kinds(refinement.names(undisturbed, REFINED))
     assert_at_most_one_again(home, folder)
     home.assert_clean(1)
