@@ -1,4 +1,4 @@
-"""A user's computer with a RELION project on next to nothing of data: its jobs go through cryoburst, or run bare."""
+"""A user's computer with a RELION project on next to nothing of data, whose jobs go through cryoburst."""
 
 import contextlib
 import os
@@ -8,9 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests import bare
-
-from cryoburst.demo.queue import queue_environment, relion_environment
+from cryoburst.demo.queue import queue_environment
 from cryoburst.demo.run import Record, demo
 
 PROGRAM = Path(sys.executable).with_name("cryoburst")
@@ -62,11 +60,6 @@ class Stage:
         done = self.call(folder, "runs", "--json")
         assert done.returncode == 0, done.stderr
         return {f"{row['job'].rstrip('/')}/": row for row in json.loads(done.stdout)}
-
-    def bare(self, project: Path, job: str, beside: Path) -> Path:
-        """Run a job's script without us, in a project that is the same but for the job's own folder; that folder."""
-        environment = self.environment | relion_environment() | {"PATH": os.environ["PATH"]}
-        return bare.run(project, job, beside, environment)
 
     def close(self) -> None:
         """End the watcher, and with it nothing else: all runs have ended."""
