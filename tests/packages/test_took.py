@@ -117,9 +117,8 @@ def test_initial_models(tmp_path: Path, box: int, words: str, processes: int, th
 @pytest.mark.parametrize(
     ("box", "count", "overlap", "threads", "words"),
     [
-        (48, 2, 0.06, 1, "--pad 2 --skip_gridding"),
         (72, 2, 0.06, 1, "--pad 1"),
-        (44, 3, 0.06, 2, "--pad 2"),
+        (44, 3, 0.06, 2, "--pad 2 --skip_gridding"),
         (48, 2, 0.0, 1, "--pad 2"),
     ],
 )
