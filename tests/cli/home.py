@@ -154,6 +154,8 @@ class Home:
     def no_machine(self) -> None:
         """Wait until the machine of a run that has ended is gone."""
         end = time.monotonic() + 180
+        while list((self.state / "machines").glob("m-*")) and time.monotonic() < end:
+            time.sleep(0.05)
         while left := self.json("machines")["machines"]:
             assert time.monotonic() < end, left
             time.sleep(0.1)

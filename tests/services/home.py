@@ -166,8 +166,10 @@ cat {folder}/out/* > {folder}/joined.bin
         raise AssertionError(f"it never came to that: {self.runs()}\n{self.log()}")
 
     def ended(self, number: int = 1) -> dict[str, Any]:
-        """The run's values at its end."""
-        return self.until(lambda run: run["state"] in ("SUCCEEDED", "FAILED", "STOPPED"), number, 2 * PATIENCE)
+        """The run's values at its end; one command waits for it, for each look would be another."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.call("wait", f"{number}", seconds=2 * PATIENCE)
+        return self.until(lambda run: run["state"] in ("SUCCEEDED", "FAILED", "STOPPED"), number)
 
     def log(self) -> str:
         """The watcher's log."""
@@ -279,10 +281,12 @@ cat {folder}/out/* > {folder}/joined.bin
 
     def assert_no_machines(self) -> None:
         """None is left, once the watcher had the time to end them: a run has ended before its machine has."""
-        end = time.monotonic() + PATIENCE
+        end, look = time.monotonic() + PATIENCE, 0.0
         while time.monotonic() < end and (self.tokens() or list(self.machines.glob("m-*"))):
-            self.runs()
-            time.sleep(0.2)
+            if time.monotonic() > look:  # which starts a watcher that was killed
+                self.runs()
+                look = time.monotonic() + 1.0
+            time.sleep(0.05)
         assert not self.tokens()
         assert not list(self.machines.glob("m-*"))
 
