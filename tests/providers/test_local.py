@@ -3,6 +3,7 @@
 import ctypes
 import multiprocessing
 import os
+import shutil
 import signal
 import time
 from collections.abc import Callable
@@ -200,14 +201,18 @@ def delete_and_die(folder: Path, machine_id: str, step: int) -> None:
 @pytest.mark.slow
 def test_a_delete_that_is_killed_anywhere_is_finished_by_the_next(yard: Yard) -> None:
     """Else the folder of a machine that nobody lists would lie there for ever, with all that it had fetched."""
+    machine = yard.provider.create(yard.order())
+    wait_for(lambda: dead(yard))
+    machines, kept = yard.folder / "machines", yard.folder / "kept"
+    shutil.copytree(machines, kept, symlinks=True)
+    folder = machines / machine.id
     codes: list[int | None] = []
     while 0 not in codes:
-        machine = yard.provider.create(yard.order(name=f"{len(codes) + 1}"))
-        wait_for(lambda: dead(yard))
-        folder = yard.folder / "machines" / machine.id
+        shutil.rmtree(machines)
+        shutil.copytree(kept, machines, symlinks=True)
         assert any(path.is_dir() for path in folder.iterdir())
         context = multiprocessing.get_context("fork")
-        child = context.Process(target=delete_and_die, args=(yard.folder / "machines", machine.id, len(codes)))
+        child = context.Process(target=delete_and_die, args=(machines, machine.id, len(codes)))
         child.start()
         child.join(60)
         codes.append(child.exitcode)
