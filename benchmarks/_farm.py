@@ -71,7 +71,7 @@ class Laws:
         return Done(fetch, program, work.bytes_out / work.machine, makes, program)
 
 
-def measure(work: Work, parts: int, *, sent: bool = True) -> Times:
+def farm(work: Work, parts: int, *, sent: bool = True) -> Times:
     """Carry the job out in so many parts; with ``sent`` its movies are in the store before."""
     stage = Stage("Movie alignment", FOLDER, (), work.units, True, ("Movies/m{}.mrc",), stays=("*",))
     line = AT_ONCE if sent else work.home

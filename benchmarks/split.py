@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 BIN = Path(sys.executable).parent
 sys.path.insert(0, str(Path(__file__).parent))
 
-from _farm import Work, measure as farmed  # noqa: E402 - files beside this one
+from _farm import Work, farm  # noqa: E402 - files beside this one
 from launch import end_watcher, own_environment  # noqa: E402
 
 # Movie alignment of the beta-galactosidase study with cryoem-cloud-tools (Cianfrocco et al. 2018, Table 1): 1,536
@@ -90,11 +90,11 @@ def measure(folder: Path, *, quick: bool) -> dict[str, float | bool]:
 
 def simulated(work: Work = PUBLISHED) -> dict[str, float]:
     """Efficiency and overlap of 8 and 64 parts."""
-    one = farmed(work, 1).ended
+    one = farm(work, 1).ended
     values: dict[str, float] = {}
     for parts in (8, 64):
-        values[f"efficiency_{parts}"] = round(one / (parts * farmed(work, parts).ended), 3)
-        times = farmed(work, parts, sent=False)
+        values[f"efficiency_{parts}"] = round(one / (parts * farm(work, parts).ended), 3)
+        times = farm(work, parts, sent=False)
         values[f"overlap_{parts}"] = round((times.ended - times.sent) / statistics.median(times.parts), 2)
     return values
 

@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from _farm import Work, measure  # pyright: ignore[reportMissingImports]
+from _farm import Work, farm  # pyright: ignore[reportMissingImports]
 
 WORK = Work(
     units=120,
@@ -24,7 +24,7 @@ WORK = Work(
 
 
 def test_one_machine_takes_what_its_movies_take() -> None:
-    times = measure(WORK, 1)
+    times = farm(WORK, 1)
     assert times.ended == pytest.approx(60.0 + 1.0 + 120 * 30.0, abs=10.0)  # it waits for the first movie alone
     assert (times.machines, times.parts) == (1, [])
 
@@ -32,7 +32,7 @@ def test_one_machine_takes_what_its_movies_take() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("parts", [2, 7, 24])
 def test_every_part_and_the_join_have_one_machine(parts: int) -> None:
-    times = measure(WORK, parts)
+    times = farm(WORK, parts)
     assert len(times.parts) == parts
     assert times.machines == parts + 1
     longest = 60.0 + 1.0 + -(-120 // parts) * 30.0
@@ -40,6 +40,6 @@ def test_every_part_and_the_join_have_one_machine(parts: int) -> None:
 
 
 def test_parts_start_while_others_are_sent() -> None:
-    times = measure(WORK, 12, sent=False)
+    times = farm(WORK, 12, sent=False)
     assert times.sent == pytest.approx(1200.0, abs=10.0)  # the link is hardly ever idle
     assert times.ended - times.sent < 1.3 * median(times.parts)  # and the last part alone is left
