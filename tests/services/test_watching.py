@@ -4,7 +4,20 @@ import time
 
 import pytest
 
-from .home import Home
+from .home import PATIENCE, Home
+
+
+@pytest.mark.slow
+def test_who_says_that_it_watches_is_the_watcher(home: Home) -> None:
+    """Else a command that comes at once would start another, which is not the one that somebody looks at."""
+    watching = home.start("watch")
+    try:
+        assert watching.stdout is not None
+        assert watching.stdout.readline().startswith("Watching")
+        assert int((home.state / "watch.lock").read_text()) == watching.pid
+    finally:
+        watching.terminate()
+        watching.communicate(timeout=PATIENCE)
 
 
 @pytest.mark.slow

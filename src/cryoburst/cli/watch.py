@@ -19,9 +19,12 @@ def run(options: argparse.Namespace) -> int:
 
     settings = settings_.load()
     world = open_world(settings)
-    if not options.background and (options.renew or watcher.running(settings) is None):
-        print(f"Watching; the log is {watcher.log_file(settings)}", flush=True)
-    watched = watching.watch(world, settings, until_idle=options.background, renew=options.renew)
+
+    def begun() -> None:
+        if not options.background:
+            print(f"Watching; the log is {watcher.log_file(settings)}", flush=True)
+
+    watched = watching.watch(world, settings, until_idle=options.background, renew=options.renew, begun=begun)
     if not watched and not options.background:
         print(f"A watcher runs already, as process {watcher.running(settings)}")
     return 0

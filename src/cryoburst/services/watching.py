@@ -6,6 +6,7 @@ import logging.handlers
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -26,8 +27,16 @@ TRIES = 5  # to take the lock, in case that somebody is only asking
 ENDING = 5.0  # s that a watcher whose place is taken has to end by itself: a transfer in its hands may take hours
 
 
-def watch(world: World, settings: Settings, *, until_idle: bool, renew: bool = False) -> bool:
-    """Tick until told to end, or with ``until_idle`` until there was no work for a while.
+def watch(
+    world: World,
+    settings: Settings,
+    *,
+    until_idle: bool,
+    renew: bool = False,
+    begun: Callable[[], None] = lambda: None,
+) -> bool:
+    """Tick until told to end, or with ``until_idle`` until there was no work for a while. Calls ``begun`` when the lock
+    is held: from then on nobody else starts a watcher.
 
     False when another watcher of this user runs already; with ``renew`` one that has other credentials than this
     process is ended first, and what waited for a store is tried again now.
@@ -45,6 +54,7 @@ def watch(world: World, settings: Settings, *, until_idle: bool, renew: bool = F
             signal.signal(number, lambda got, _frame: ending.append(got))
         reconciler = Reconciler(world, lambda: recover(world, known_stores(settings)).complete)
         log.info("watching as process %d", os.getpid())
+        begun()
         if renew:
             try_now(world.ledger, world.clock())
         while not ending:
