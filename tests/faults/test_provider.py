@@ -1,9 +1,12 @@
 """Faults of the provider and of machines: refusals, lost answers, late listings, machines that die or do not."""
 
+import threading
+
 import pytest
 
 from cryoburst.model.documents import Exit, Manifest
 from cryoburst.model.errors import BadCredentials, NoCapacity, ProviderUnavailable, QuotaExceeded
+from cryoburst.model.plugins import MachineRequest, MachineSeen
 from cryoburst.model.reasons import REASONS
 from cryoburst.model.states import RunState
 from cryoburst.services.runs import try_now
@@ -55,6 +58,29 @@ def test_a_login_that_has_ended_loses_nothing(stage: Stage) -> None:
     stage.provider.refusals = []
     assert try_now(stage.world.ledger, stage.now)  # as cryoburst resume does
     assert stage.tick().state is S.STARTING
+
+
+def test_an_answer_that_takes_longer_than_listings_to_settle_is_no_dead_machine(stage: Stage) -> None:
+    """A listing that was begun while the order was under way does not show its machine: nothing follows from that."""
+    order, under_way, go = stage.provider.create, threading.Event(), threading.Event()
+
+    def slow(request: MachineRequest) -> MachineSeen:
+        under_way.set()
+        assert go.wait(60)
+        return order(request)
+
+    stage.provider.create = slow  # type: ignore[method-assign]
+    stage.submit()
+    while not under_way.wait(0.05):
+        stage.reconciler.tick()
+    stage.now += stage.limits.settle + 10
+    stage.reconciler.tick()  # lists no machine
+    go.set()
+    run = stage.tick()
+    assert (run.state, run.attempt) == (S.STARTING, 1)
+    stage.provider.unlisted = True  # it is missing from now on
+    assert stage.tick(stage.limits.settle - 1).state is S.STARTING
+    assert stage.tick(2).state is S.WAITING
 
 
 def test_lost_answer_to_an_order_leaves_one_machine(stage: Stage) -> None:

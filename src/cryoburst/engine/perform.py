@@ -207,7 +207,10 @@ def _order(world: World, run: Run, offer: Offer, token: str, disk_bytes: int) ->
     )
     made = provider.create(request)
     begun = bill.begun(run, row, made.created)
-    world.ledger.change_machine(row, {"state": MachineState.BOOTING, "provider_id": made.id, "requested": begun})
+    now = world.clock()
+    world.ledger.change_machine(
+        row, {"state": MachineState.BOOTING, "provider_id": made.id, "requested": begun, "answered": now}
+    )
     world.ledger.change(run, {"placed": offer.name})
 
 

@@ -211,7 +211,10 @@ def _dead(machine: Machine | None, seen: Seen, limits: Limits) -> bool:
         return False
     if seen.machine is not None:
         return not seen.machine.alive
-    return machine is None or seen.listed - machine.requested > limits.settle
+    if machine is None:
+        return True
+    # An answer may take longer than listings do to settle, and those that were begun meanwhile can't show it.
+    return seen.listed - (machine.answered or machine.requested) > limits.settle
 
 
 def _loss(seen: Seen) -> str:

@@ -147,6 +147,7 @@ class Machine:
     disk_bytes: int = 0  # rented with it
     interrupted: bool = False  # the provider took it away
     disk_usd_gb_month: float | None = None  # of the disk; None: unknown
+    answered: float | None = None  # when its provider said that it is made; None: not yet, or to nobody who noted it
 
 
 @dataclass(frozen=True)
