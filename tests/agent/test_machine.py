@@ -69,6 +69,7 @@ def metadata() -> Iterator[Metadata]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_notice_is_told_in_the_heartbeat_within_seconds_and_the_job_goes_on(
     stage: Stage, metadata: Metadata
 ) -> None:
@@ -79,7 +80,7 @@ def test_the_notice_is_told_in_the_heartbeat_within_seconds_and_the_job_goes_on(
     assert not stage.heartbeat.interrupted
     began, metadata.taken = time.monotonic(), True
     wait_for(lambda: stage.heartbeat is not None and stage.heartbeat.interrupted)
-    assert time.monotonic() - began < 30  # of the two minutes that there are
+    assert time.monotonic() - began < 5  # of the two minutes that there are
     (stage.project / "go").touch()
     assert stage.end(agent) == (0, "")
     assert stage.exit.ended == "finished"
