@@ -75,6 +75,10 @@ def group(home: Home) -> None:
     particles(home, "000002@" + STACK + " MotionCorr/job001/Movies/a.mrc 1", f"000002@{STACK} a.mrc 7")
 
 
+def no_group(home: Home) -> None:
+    particles(home, "_rlnOpticsGroup #3\n", "_rlnSomethingElse #3\n")
+
+
 def voltage(home: Home) -> None:
     particles(home, "_rlnVoltage", "_rlnVoltages")
 
@@ -124,18 +128,19 @@ def too_much_memory(home: Home) -> None:
 ERRORS = {
     reference: "the reference ref.mrc has 10 pixels instead of 8, the particles'",
     reference_pixel: "the reference ref.mrc has 2 Å/px instead of 3, the particles'",
-    mask: "the mask mask.mrc has 10 x 10 x 10 pixels and ref.mrc has 8 x 8 x 8",
+    mask: "the mask mask.mrc has 10 x 10 x 10 pixels and ref.mrc has 8 x 8 x 8: MaskCreate makes one that fits",
     ctf: f"{STAR} lacks rlnDefocusU, rlnDefocusV, rlnDefocusAngle, which CTF correction needs",
-    ctf_optics: f"{STAR} lacks rlnAmplitudeContrast, which CTF correction needs",
+    ctf_optics: f"{STAR} lacks rlnAmplitudeContrast, which CTF correction needs: Import asks for them",
     group: f"{STAR} has particles of optics group 7, which its table has not",
+    no_group: f"the particles of {STAR} have no column rlnOpticsGroup: take the list as RELION",
     voltage: f"the optics table of {STAR} lacks the voltage, Cs or pixel size",
     no_size: f"the optics table of {STAR} has no rlnImageSize for group 1",
     no_pixel: f"the optics table of {STAR} has 0 as rlnImagePixelSize for group 1",
     number: f"{STACK} has 2 images and 9 are used: extract the particles again",
-    box: f"{STACK} has images of 6 x 6 pixels, and the optics table says 8",
+    box: f"{STACK} has images of 6 x 6 pixels, and the optics table says 8: name the list",
     halves: "2 MPI processes for two half sets: RELION needs an odd number, 3 at least",
     halves_of_classes: "two half sets can have one class only",
-    half_maps: "half1.mrc and half2.mrc have different sizes",
+    half_maps: "half1.mrc and half2.mrc have different sizes: take both from one",
     mask_of_maps: "the mask mask.mrc has 10 x 10 x 10 pixels and half1.mrc has 8 x 8 x 8",
     too_much_memory: "of memory, and there are",
 }
@@ -211,7 +216,7 @@ def minor(home: Home) -> None:
 WARNINGS = {
     diameter: "the mask diameter of 25 Å is wider than the box of 24 Å",
     no_optics: f"{STAR} has no optics table",
-    mask_pixel: "the mask mask.mrc has 1.5 Å/px in its header and ref.mrc has 3",
+    mask_pixel: "the mask mask.mrc has 1.5 Å/px in its header and ref.mrc has 3: make the mask again",
     minor: "the project was made with RELION 3.1, and the machine has 3.0.8",
 }
 

@@ -161,7 +161,7 @@ def test_the_first_empty_line_ends_a_loop_as_in_relion(tmp_path: Path) -> None:
 
 def test_empty_loop_has_labels_and_no_rows(tmp_path: Path) -> None:
     found = star.summary(write(tmp_path / "a.star", "data_x\n\nloop_\n_a #1\n_b #2\n \n"), "a.star", ["a"])
-    assert found == star.Summary({"a": []}, {"a", "b"}, {"x": 0})
+    assert found == star.Summary({"a": []}, {"a", "b"}, {"x": 0}, columns={"x": ("a", "b")})
 
 
 def test_ten_megabyte_line(tmp_path: Path) -> None:

@@ -51,8 +51,9 @@ class Block:
 class Summary:
     """The different values of some labels, in the order in which they first appear, over all blocks of a file.
 
-    ``labels`` are all labels that the file has; ``rows`` counts the rows of each block. ``kept`` are the blocks that
-    were asked for, whole; ``highest`` is the highest number before the ``@`` of each name in the label ``numbered``.
+    ``labels`` are all labels that the file has, ``columns`` those of each table; ``rows`` counts the rows of each block.
+    ``kept`` are the blocks that were asked for, whole; ``highest`` is the highest number before the ``@`` of each name
+    in the label ``numbered``.
     """
 
     values: dict[str, list[str]]
@@ -61,6 +62,7 @@ class Summary:
     kept: dict[str, Block] = field(default_factory=dict[str, Block])
     highest: dict[str, int] = field(default_factory=dict[str, int])
     numbered: str = ""
+    columns: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def answers(self, labels: Collection[str], keep: Collection[str] = (), highest: str = "") -> bool:
         """Whether it holds what ``summary`` would find for these arguments."""
@@ -111,6 +113,7 @@ def summary(
         {b.name: b for b in reader.blocks if b.name in keep},
         {stack.decode("utf-8", "replace"): number for stack, number in reader.highest.items()},
         highest,
+        {b.name: b.labels for b in reader.blocks if b.labels},
     )
 
 

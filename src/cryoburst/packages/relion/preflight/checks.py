@@ -14,6 +14,7 @@ Found = Iterator[Finding]
 CTF_IN_OPTICS = ("rlnVoltage", "rlnSphericalAberration", "rlnAmplitudeContrast")
 CTF = ("rlnDefocusU", "rlnDefocusV", "rlnDefocusAngle")
 NAMED = 3  # of many, so many are named
+AS_WRITTEN = "take the list as RELION 3.1 or later wrote it"
 
 
 def optics_table(facts: Facts) -> Found:
@@ -33,9 +34,10 @@ def optics_groups(facts: Facts) -> Found:
         return
     known = {_plain(optics.group) for optics in found.optics}
     if unknown := [group for group in found.groups if _plain(group) not in known]:
-        yield _error("optics", f"{found.path} has particles of optics group {_some(unknown)}, which its table has not")
-    if "rlnOpticsGroup" not in found.labels:
-        yield _error("optics", f"{found.path} has no column rlnOpticsGroup")
+        said = f"{found.path} has particles of optics group {_some(unknown)}, which its table has not"
+        yield _error("optics", f"{said}: {AS_WRITTEN}")
+    if not found.grouped:
+        yield _error("optics", f"the particles of {found.path} have no column rlnOpticsGroup: {AS_WRITTEN}")
 
 
 def optics_columns(facts: Facts) -> Found:
@@ -45,14 +47,16 @@ def optics_columns(facts: Facts) -> Found:
     if not found or not found.optics:
         return
     if not found.optics[0].complete:
-        yield _error("optics", f"the optics table of {found.path} lacks the voltage, Cs or pixel size")
+        said = f"the optics table of {found.path} lacks the voltage, Cs or pixel size"
+        yield _error("optics", f"{said}: {AS_WRITTEN}")
     if facts.rule != "refine":
         return
     for optics in found.optics:
         for label, value in (("rlnImageSize", optics.box), ("rlnImagePixelSize", optics.pixel)):
             if value <= 0:
                 has = f"{value:g} as" if label in found.labels else "no"
-                yield _error("optics", f"the optics table of {found.path} has {has} {label} for group {optics.group}")
+                said = f"the optics table of {found.path} has {has} {label} for group {optics.group}"
+                yield _error("optics", f"{said}: {AS_WRITTEN}")
                 break
 
 
@@ -64,9 +68,9 @@ def ctf_columns(facts: Facts) -> Found:
     if not found or not asked or "rlnCtfImage" in found.labels:
         return
     if missing := [label for label in (*CTF, *CTF_IN_OPTICS) if label not in found.labels]:
-        yield _error(
-            "CTF", f"{found.path} lacks {_some(missing)}, which CTF correction needs: run CtfFind before Extract"
-        )
+        estimated = any(label in CTF for label in missing)
+        advice = "run CtfFind before Extract" if estimated else "Import asks for them, and they stay in the optics table"
+        yield _error("CTF", f"{found.path} lacks {_some(missing)}, which CTF correction needs: {advice}")
 
 
 def stacks_complete(facts: Facts) -> Found:
@@ -103,7 +107,8 @@ def stacks_box(facts: Facts) -> Found:
         head = facts.head(stack) if facts.here(stack) else None
         if head and (head.x != head.y or head.x not in boxes):
             said = " or ".join(map(str, sorted(boxes)))
-            yield _error("box", f"{stack} has images of {head.x} x {head.y} pixels, and the optics table says {said}")
+            wrong = f"{stack} has images of {head.x} x {head.y} pixels, and the optics table says {said}"
+            yield _error("box", f"{wrong}: name the list that was written with these stacks, or extract again")
             return
 
 
@@ -146,10 +151,10 @@ def mask_size(facts: Facts) -> Found:
     found = (mask.x, mask.y, mask.z)[:edges]
     if found != shape[:edges]:
         said = f"the mask {facts.mask} has {_shape(*found)} pixels and {what} has {_shape(*shape[:edges])}"
-        yield _error("mask", said)
+        yield _error("mask", f"{said}: MaskCreate makes one that fits, from a map of that size")
     if pixel and mask.pixel and abs(pixel - mask.pixel) > CLOSE * 10:
         said = f"the mask {facts.mask} has {mask.pixel:.4g} Å/px in its header and {what} has {pixel:.4g}"
-        yield _warning("mask", said)
+        yield _warning("mask", f"{said}: make the mask again, or relion_image_handler --force_header_angpix")
 
 
 def half_maps(facts: Facts) -> Found:
@@ -160,16 +165,18 @@ def half_maps(facts: Facts) -> Found:
     if head is None:
         return
     if not head.x == head.y == head.z:
-        yield _error("reference", f"{first} is no cube: {_shape(head.x, head.y, head.z)} pixels")
+        said = f"{first} is no cube: {_shape(head.x, head.y, head.z)} pixels"
+        yield _error("reference", f"{said}: name a half map of Refine3D")
     second = facts.get("i2") or facts.get("m2") or first.replace("half1", "half2", 1)
     other = facts.head(second) if facts.here(second) else None
     if other and (other.x, other.y, other.z) != (head.x, head.y, head.z):
-        yield _error("reference", f"{first} and {second} have different sizes")
+        yield _error("reference", f"{first} and {second} have different sizes: take both from one Refine3D")
     optics = facts.first
     if optics and optics.box and optics.pixel and head.pixel:
         width, wanted = head.x * head.pixel, optics.box * optics.pixel
         if abs(width - wanted) > 0.02 * wanted and facts.rule == "ctf_refine":
-            yield _warning("reference", f"{first} is {width:.0f} Å wide and the particles' boxes are {wanted:.0f} Å")
+            said = f"{first} is {width:.0f} Å wide and the particles' boxes are {wanted:.0f} Å"
+            yield _warning("reference", f"{said}: refine these particles first")
 
 
 def mask_diameter(facts: Facts) -> Found:

@@ -35,7 +35,8 @@ class Particles:
 
     path: str
     count: int
-    labels: frozenset[str]
+    labels: frozenset[str]  # of any table
+    grouped: bool  # each particle names its optics group
     has_optics: bool
     optics: tuple[Optics, ...]
     groups: tuple[str, ...]  # optics groups that particles name
@@ -167,10 +168,12 @@ def _particles(files: Files, path: str) -> Particles:
     table = found.kept.get("optics")
     rows = {name: count for name, count in found.rows.items() if name != "optics"}
     groups = found.values.get("rlnOpticsGroup", [])
+    grouped = any("rlnOpticsGroup" in labels for name, labels in found.columns.items() if name != "optics")
     return Particles(
         path=path,
         count=max(rows.values(), default=0),
         labels=frozenset(found.labels),
+        grouped=grouped,
         has_optics=table is not None,
         optics=tuple(_optics(table, path)) if table else (),
         groups=tuple(groups),
