@@ -91,6 +91,10 @@ def test_missing_and_short_images(home: Home) -> None:
     assert f"{STACK} is empty" in home.fails("submit", "--job", FOLDER)
     (home.project / STACK).unlink()
     assert f"{STACK} is missing" in home.fails("submit", "--job", FOLDER)
+    (home.project / STACK).symlink_to("gone/a.mrcs")
+    said = f"{STACK} is a link to gone/a.mrcs, where nothing is: mend the link"
+    assert said in home.fails("submit", "--job", FOLDER)
+    (home.project / STACK).unlink()
     assert home.rows("runs") == home.rows("machines") == 0
     mrc(home.project / STACK)
     home.succeeds()  # mended, and sent again: the marks of the refusals are gone

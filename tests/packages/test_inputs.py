@@ -183,12 +183,12 @@ def test_files_elsewhere_on_this_computer_are_refused_by_name(empty_project: Pat
     (root / "../exe").chmod(0o755)
     outside = root.parent / "env.sh"
     cases = {
-        "--data ../env.sh": r"^\.\./env.sh goes up with '\.\.'.* --data\)",
+        "--data ../env.sh": r"^\.\./env.sh goes up with '\.\.'.* --data\): name a link to it inside the project$",
         "../env.sh": r"^\.\./env.sh goes up",
         "--data=../env.sh": r"^\.\./env.sh goes up",
         f"--data {outside}": f"^{outside} is an absolute path",
         f"--data {root.parent / 'exe'}": "is an absolute path",
-        "--gain Movies/../Movies/gain.mrc": r"^Movies/\.\./Movies/gain.mrc goes up",
+        "--gain Movies/../Movies/gain.mrc": r"^Movies/\.\./Movies/gain.mrc goes up.*: name it relative to the project, w",
     }
     for words, sentence in cases.items():
         with pytest.raises(BadInput, match=sentence):

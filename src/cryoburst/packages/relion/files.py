@@ -159,10 +159,19 @@ class Files:
         """All inputs in the order of their paths. Raises BadInput when some are missing."""
         if self.missing:
             path, by = next(iter(self.missing.items()))
-            if len(self.missing) == 1:
-                raise BadInput(f"{path} is missing", where=f"named by {by}")
-            raise BadInput(f"{len(self.missing)} inputs are missing, the first is {path}", where=f"named by {by}")
+            several = len(self.missing) > 1
+            what = f"{len(self.missing)} inputs are missing, the first is {path}" if several else f"{path} is missing"
+            raise BadInput(what, where=f"named by {by}", advice=_broken_link(self.project, path))
         return [self.found[path] for path in sorted(self.found)]
+
+
+def _broken_link(project: Path, path: str) -> str:
+    """Why a name that is there leads to nothing: the link on the way to it; empty when there is none."""
+    for name in (*reversed(Path(path).parents), Path(path)):
+        link = project / name
+        if link.is_symlink() and not link.exists():
+            return f"{name} is a link to {link.readlink()}, where nothing is: mend the link, or mount what it leads to"
+    return ""
 
 
 _LOOPS = {40, 62}  # ELOOP on Linux and macOS

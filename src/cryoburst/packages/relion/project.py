@@ -130,12 +130,13 @@ def _format(text: bytes) -> str:
 
 def relative(word: str, project: Path, where: str) -> str:
     """A path that a command or a STAR file names, as a plain path inside the project. Raises BadInput if it leaves."""
-    if word.startswith("/"):
-        inside = Path(os.path.normpath(word)).is_relative_to(project)
-        advice = "name it relative to the project" if inside else "name a link to it inside the project"
-        raise BadInput(f"{word} is an absolute path, of this computer only", where=where, advice=advice)
-    if ".." in word.split("/"):
-        raise BadInput(f"{word} goes up with '..', so it may leave the project", where=where)
+    if word.startswith("/") or ".." in word.split("/"):
+        inside = Path(os.path.normpath(project / word)).is_relative_to(project)
+        advice = "name it relative to the project, without '..'" if inside else "name a link to it inside the project"
+        wrong = "is an absolute path, of this computer only"
+        if not word.startswith("/"):
+            wrong = "goes up with '..', so it may leave the project"
+        raise BadInput(f"{word} {wrong}", where=where, advice=advice)
     if "\0" in word:
         raise BadInput("a path holds a NUL byte", where=where)
     return os.path.normpath(word)
