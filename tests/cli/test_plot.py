@@ -1,6 +1,7 @@
 """Plots in text."""
 
 import math
+import re
 
 import pytest
 from hypothesis import given
@@ -56,3 +57,13 @@ def test_crossing(y: list[float], level: float, where: float | None) -> None:
     found = crossing(list(range(len(y))), y, level)
     assert (found is None) == (where is None)
     assert where is None or math.isclose(found or 0, where)
+
+
+@given(st.floats(0.01, 0.5), st.integers(15, 55))
+def test_spacings_below_a_plot_never_run_into_one_another(last: float, columns: int) -> None:
+    from cryoburst.cli.show_course import _axis  # pyright: ignore[reportPrivateUsage]
+
+    text = _axis(last, columns)
+    assert len(text) == columns
+    assert text.endswith(f"{1 / last:.3g} Å")
+    assert all(re.fullmatch(r"[\d.e+]+ Å", word) for word in re.split(r" +(?=\d)", text.strip()))

@@ -161,6 +161,18 @@ def test_a_narrow_terminal_shows_each_run_in_one_line(home: Home) -> None:
 
 
 @pytest.mark.slow
+def test_a_narrow_terminal_shortens_bars_and_never_words(home: Home) -> None:
+    submit(home)
+    for columns in (34, 40, 60, 100):
+        drawn = re.sub(r"\x1b\[[0-9;]*m", "", on_terminal(home, "show", "1", columns=columns)).splitlines()
+        classes = [line for line in drawn if re.search(r"\d: \d+\.\d% \d0\.0 Å$", line)]
+        assert len(classes) == 2, drawn
+        assert max(map(len, classes)) <= columns
+        assert [line.count("█") for line in classes] != [0, 0] or columns == 34
+    assert "2: 25.0% 40.0 Å" in classes[1]
+
+
+@pytest.mark.slow
 def test_a_command_with_markup_stays_text_on_the_page(home: Home) -> None:
     from .home import REFINE, script
 

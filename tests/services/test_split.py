@@ -72,6 +72,22 @@ def test_the_machine_of_a_part_killed_at_a_random_time(home: Home, seed: int) ->
     home.assert_clean(sum(tried))
 
 
+def test_show_counts_every_machine_and_knows_what_the_parts_took(home: Home) -> None:
+    """Those that died count too, as they do in what the run cost; the memory is that of the hungriest part."""
+    submit(home, home.split_job())
+    token = machine_of(home, ".2-1")
+    time.sleep(0.5)
+    died = bool(home.cut_power([token]))
+    home.ended()
+    run = json.loads(home.call("show", "1", "--json").stdout)
+    shown = home.call("show", "1").stdout
+    machines = PARTS + 1 + died
+    assert f"\n  machine      {machines} machines: local (provider local)\n" in shown
+    assert f" on {machines} machines\n" in shown
+    assert run["peak_memory_bytes"] >= max(part["peak_memory_bytes"] or 0 for part in run["each_part"]) > 0
+    assert " at its peak" in shown
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_the_join_killed_in_its_middle(home: Home, seed: int) -> None:
     folder = home.split_job()

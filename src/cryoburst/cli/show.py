@@ -142,9 +142,8 @@ def _print(values: "dict[str, Any]", run: "Run", parts: "list[Run]", goes: "Cour
 
 def _machine(values: "dict[str, Any]", run: "Run", parts: "list[Run]") -> str:
     """On what it runs or ran; of a split run, on how many machines. Each part has its own attempts."""
-    all_ = (*parts, run)
-    number = sum(bool(each.placed) for each in all_)
-    if any(each.started is not None or each.command_started is not None for each in all_):
+    number = len(values["machines"]) if parts else 1
+    if any(each.started is not None or each.command_started is not None for each in (*parts, run)):
         otherwise = "unknown"
     else:
         otherwise = "none" if values["ended"] else "not chosen yet"

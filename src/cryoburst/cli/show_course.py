@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import textwrap
 
 from cryoburst.cli.plot import bar, crossing, curve, spark
 from cryoburst.model.course import Course, Fsc
@@ -49,13 +50,18 @@ def show(course: Course) -> None:
 def _drawn(course: Course, width: int) -> list[tuple[str, str, str]]:
     """Lines as (name, text, style)."""
     room = max(20, min(60, width - len(INDENT) - 1))
+
+    def barred(texts: list[str], shares: list[float], most: int) -> list[str]:
+        """Words behind bars of one scale: a narrow terminal shortens the bars, not the words."""
+        columns = min(most, width - len(INDENT) - 1 - max(map(len, texts)))
+        return [f"{bar(share, columns)} {text}" for share, text in zip(shares, texts, strict=True)] if columns > 0 else texts
+
     made: list[tuple[str, str, str]] = []
     if course.iterations:
         last = course.iterations[-1]
-        if course.total:
-            made.append(("iteration", f"{bar(last.number / course.total, room // 2)} {_iteration(course)}", "cyan"))
-        else:
-            made.append(("iteration", _iteration(course), "cyan"))
+        told = [_iteration(course)]
+        text = barred(told, [last.number / course.total], room // 2)[0] if course.total else told[0]
+        made.append(("iteration", text, "cyan"))
         known = [each.resolution for each in course.iterations if each.resolution]
         if known and course.resolution:
             text = f"{course.resolution:.1f} Å  {spark([1 / value for value in known], room // 2)}"
@@ -63,18 +69,19 @@ def _drawn(course: Course, width: int) -> list[tuple[str, str, str]]:
         if len(last.classes) > 1:
             order = sorted(range(len(last.classes)), key=lambda n: -last.classes[n].share)
             most = last.classes[order[0]].share or 1.0
-            for place, n in enumerate(order[:CLASSES]):
-                text = f"{bar(last.classes[n].share / most, room // 3)} {_class(course, n)}"
-                made.append(("" if place else "classes", text, "yellow"))
+            told = [_class(course, n) for n in order[:CLASSES]]
+            texts = barred(told, [last.classes[n].share / most for n in order[:CLASSES]], room // 3)
+            made += [("" if place else "classes", text, "yellow") for place, text in enumerate(texts)]
             if more := _more(len(order)):
                 made.append(("", more.removeprefix(", "), "dim"))
     if course.fsc is not None:
-        made.append(("FSC", _fsc(course.fsc), "bold"))
+        told = textwrap.wrap(_fsc(course.fsc).replace(" Å", "\xa0Å"), max(20, width - len(INDENT)))
+        made += [("" if place else "FSC", text, "bold") for place, text in enumerate(told)]
         made += [("", text, "blue") for text in _plot(course.fsc, room)]
     if course.micrographs is not None:
         done, total = course.micrographs.done, course.micrographs.total
-        drawn = f"{bar(done / total, room // 2)} " if total else ""
-        made.append(("micrographs", drawn + _micrographs(course), "cyan"))
+        told = [_micrographs(course)]
+        made.append(("micrographs", barred(told, [done / total], room // 2)[0] if total else told[0], "cyan"))
     return made
 
 
@@ -89,13 +96,14 @@ def _plot(fsc: Fsc, room: int) -> list[str]:
 
 
 def _axis(last: float, columns: int) -> str:
-    """Spacings below the plot: at a quarter, the half, three quarters and the end."""
-    text = [" "] * columns
-    for share in (0.25, 0.5, 0.75, 1.0):
+    """Spacings below the plot: at the end, and at the half and the quarters where there is room."""
+    text = " " * columns
+    for share in (1.0, 0.5, 0.25, 0.75):
         word = f"{1 / (share * last):.3g} Å"
         at = min(columns - len(word), max(0, round(share * columns - len(word) / 2)))
-        text[at : at + len(word)] = word
-    return "".join(text)
+        if not text[max(0, at - 1) : at + len(word) + 1].strip():
+            text = text[:at] + word + text[at + len(word) :]
+    return text
 
 
 def _iteration(course: Course) -> str:

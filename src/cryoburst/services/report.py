@@ -59,7 +59,7 @@ def run_values(run: Run, now: float, parts: Sequence[Run] = ()) -> Values:
         "processes": run.processes,
         "threads": run.threads,
         "memory_bytes": run.memory_bytes or None,
-        "peak_memory_bytes": run.peak_memory_bytes or None,
+        "peak_memory_bytes": max(each.peak_memory_bytes for each in (*parts, run)) or None,
         "bytes_in": run.bytes_in,
         "bytes_to_send": run.bytes_to_send,
         "bytes_sent": run.bytes_sent,
