@@ -15,7 +15,15 @@ from pathlib import Path
 from cryoburst.engine import budget, earlier, parts, perform, stage_out
 from cryoburst.engine.observe import Listings, Observer, list_machines
 from cryoburst.engine.reaper import Reaper
-from cryoburst.engine.sentences import came_late, left_behind, named, reason_of, stayed, without_outputs
+from cryoburst.engine.sentences import (
+    PROJECT_GONE,
+    came_late,
+    left_behind,
+    named,
+    reason_of,
+    stayed,
+    without_outputs,
+)
 from cryoburst.engine.split import failed, fault, places, stop_reason, summary, totals
 from cryoburst.engine.stage_in import forget_inputs, stage_in
 from cryoburst.engine.step import IDLE, Decision, Effect, Seen, after_loss, retry, step
@@ -354,6 +362,9 @@ class Reconciler:
         """An effect failed: wait and try again, or end; outputs that are safe in the store are waited for for ever."""
         now, limits = self._world.clock(), self._world.limits
         reason, detail = reason_of(error, decision.effect)
+        gone = not Path(run.project).is_dir()  # moved, or on a disk that is not there now
+        if gone:
+            reason, detail = "home_unwritable", f"{PROJECT_GONE}: {run.project}"
         log.warning("%s: %s: %s", named(run), reason, detail)
         if run.state is RunState.RUNNING:
             self._not_before[run.uid] = now + SYNC_AGAIN
@@ -361,12 +372,10 @@ class Reconciler:
             return False
         delay = limits.retry_delays[min(run.failures, len(limits.retry_delays) - 1)] if limits.retry_delays else 30.0
         patient: dict[str, object] = {"reason": reason, "detail": detail, "retry_at": now + delay}
-        patient["failures"] = run.failures + 1
-        if not Path(run.project).is_dir():  # moved, or on a disk that is not there now: nothing can be said of the job
-            gone = "the project is not there; put it back, or a link to where it is now"
-            wait_ = {"reason": "home_unwritable", "detail": f"{gone}: {run.project}", "retry_at": now + delay}
-            self._world.ledger.change(run, dict[str, object](wait_), holder=holder)
+        if gone:  # nothing can be said of the job
+            self._world.ledger.change(run, patient, holder=holder)
             return False
+        patient["failures"] = run.failures + 1
         exhausted = run.failures >= len(limits.retry_delays) or not REASONS[reason].retry
         if decision.state is not None or self._stays(run, reason, exhausted):
             self._world.ledger.change(run, patient, holder=holder)

@@ -19,6 +19,8 @@ from cryoburst.model.errors import (
 )
 from cryoburst.model.run import Run
 
+PUT_BACK = "put it back, or a link to where it is now"
+PROJECT_GONE = f"the project is not there; {PUT_BACK}"
 HALF_WRITTEN = " (may be half-written)"  # how the agent ends the name of a file that was torn when it was killed
 REASON_OF_ERROR: tuple[tuple[type[Exception], str], ...] = (
     (BudgetUsed, "budget"),

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cryoburst.database.ledger import Ledger
+from cryoburst.engine.sentences import PUT_BACK
 from cryoburst.model.course import Course, Panel
 from cryoburst.model.errors import BadInput, CryoburstError, NotThere
 from cryoburst.model.job import Job
@@ -33,7 +34,7 @@ def _job(packages: Mapping[str, Package], ledger: Ledger, run: Run) -> Job:
         raise BadInput(f"no package {run.package} is installed here", advice="see cryoburst doctor")
     project = Path(run.project)
     if not (project / run.job).is_dir():
-        raise NotThere("the job's folder is not there", where=str(project / run.job))
+        raise NotThere("the job's folder is not there", where=str(project / run.job), advice=PUT_BACK)
     if (later := ledger.later_of(run)) is not None:
         raise NotThere(f"run {later.number} has used {run.job} since, so what is there is not of run {run.number}")
     if run.started is None and run.command_started is None and run.attempt == 1:

@@ -9,6 +9,7 @@ from pathlib import Path
 from cryoburst.database.ledger import Ledger
 from cryoburst.engine import leave, parts, stage_out
 from cryoburst.engine.observe import load_document
+from cryoburst.engine.sentences import PUT_BACK
 from cryoburst.engine.world import World
 from cryoburst.model.documents import Exit, Heartbeat, Output
 from cryoburst.model.errors import BadInput, NotThere
@@ -95,7 +96,7 @@ def fetch(world: World, number: int, only: Sequence[str] = ()) -> int:
             advice=f"fetch {later.number} brings what nothing has replaced; all of them are under {run.prefix}outputs/",
         )
     if not Path(run.project).is_dir():
-        raise NotThere("the project is not there", where=run.project)
+        raise NotThere("the project is not there", where=run.project, advice=PUT_BACK)
     (Path(run.project) / run.job).mkdir(parents=True, exist_ok=True)
     unmatched = dict.fromkeys(only)
     each = world.ledger.parts_of(run)

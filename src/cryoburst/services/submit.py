@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import shlex
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -251,9 +252,24 @@ def _fitting(world: World, settings: Settings, name: str, *, planning: bool) -> 
 
 
 def _check_free(world: World, run: Run) -> None:
+    """No other run is at work in this job folder, by this name of the project or by another. Raises JobBusy."""
     other = world.ledger.unfinished_of(run.project, run.job)
     if other is not None:
         raise _busy(other)
+    for other in world.ledger.runs(unfinished=True):
+        if (other.owner, other.job) != (run.owner, run.job):  # of others we don't know what is on their computers
+            continue
+        there = Path(other.project)
+        if there.is_dir():
+            if there.samefile(run.project):
+                raise _busy(other)
+        elif other.parts > 1 or other.script == run.script:
+            link = shlex.join(("ln", "-s", run.project, other.project))
+            raise JobBusy(
+                f"run {other.number} is at work on this job of {other.project}, which is not there",
+                where=other.job,
+                advice=f"if that was moved here, put a link in its place ({link}); else cryoburst stop {other.number}",
+            )
 
 
 def _check_provider(world: World, run: Run) -> None:
