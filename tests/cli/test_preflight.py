@@ -167,6 +167,12 @@ def test_an_error_refuses_the_job_also_with_force(home: Home, spoil: object) -> 
 
 
 @pytest.mark.slow
+def test_a_job_for_which_no_machine_is_large_enough_is_told_where_to_look(home: Home) -> None:
+    too_much_memory(home)
+    assert re.search(r"of memory, and there are \d+ GB at most; see cryoburst machines, and ask for less", home.refused())
+
+
+@pytest.mark.slow
 def test_a_store_that_its_machines_can_not_reach_refuses_the_job(home: Home) -> None:
     done = home.call("submit", SCRIPT, "--to", "aws", "--force")
     said = f"machines of aws can't reach the store file://{home.state}/store: choose a bucket with --store"

@@ -70,6 +70,9 @@ def need_of(job: Job, run: Run) -> Need:
     return Need(resources, job.software, run.disk_bytes)
 
 
+OTHERS = "see cryoburst machines, and ask for less or choose another provider with --to"
+
+
 class NoOffer(BadInput):
     """No machine that can be had would do."""
 
@@ -90,11 +93,11 @@ def _why_none(all_offers: list[Offer], job: Job, need: Need) -> str:
     )
     gpus = max((o.gpus for o in all_offers), default=0)
     if wanted.gpus > gpus:
-        return f"it asks for {wanted.gpus} GPU{'s' * (wanted.gpus > 1)}, and there are {gpus} at most"
+        return f"it asks for {wanted.gpus} GPU{'s' * (wanted.gpus > 1)}, and there are {gpus} at most; {OTHERS}"
     for asked, there, what in sizes:
         if asked > there:
-            return f"it needs {gigabytes(asked)} {what}, and there are {gigabytes(there)} at most"
-    return f"it asks for {wanted.gpus} GPUs and {wanted.cores} cores"
+            return f"it needs {gigabytes(asked)} {what}, and there are {gigabytes(there)} at most; {OTHERS}"
+    return f"it asks for {wanted.gpus} GPUs and {wanted.cores} cores; {OTHERS}"
 
 
 def gigabytes(size: int) -> str:
