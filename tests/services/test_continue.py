@@ -1,5 +1,6 @@
 """What a user continues, and RELION's other jobs that go on: real ones."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +55,25 @@ def test_a_stopped_class3d_is_continued(home: Home, leave: tuple[str, ...]) -> N
     assert "run_ct3_it005_class002.mrc" in found
     if leave:
         assert (home.project / folder / "run_it003_class001.mrc").is_symlink()  # it went from store to machine
+
+
+def test_where_a_continued_map_came_from_is_told_back_to_its_first_reference(home: Home) -> None:
+    """The run that went on reads no reference: only the one before it does."""
+    refinement.project(home)
+    folder = refinement.job(home, "Class3D", refinement.COMMANDS["Class3D"])
+    assert home.call("submit", f"{folder}/run_submit.script", "--wait").returncode == 0
+    continue_(home, folder, 3)
+    assert home.call("submit", f"{folder}/run_submit.script", "--wait").returncode == 0
+    done = home.call("export", "2", "--out", "crate", "--json")
+    assert [(job["job"], job["run"]) for job in json.loads(done.stdout)["jobs"][:2]] == [(folder, 2), (folder, 1)]
+    crate = home.project / "crate"
+    entities = {e["@id"]: e for e in json.loads((crate / "ro-crate-metadata.json").read_text())["@graph"]}
+    went_on, began = entities[f"#job-{folder}"], entities[f"#job-{folder}/run-1"]
+    assert went_on["identifier"] != began["identifier"]
+    made = {file["@id"] for file in began["result"]}
+    assert {file["@id"] for file in went_on["object"]} & made  # the optimiser and its maps
+    assert "--ref " in (crate / f"jobs/{folder}/run-1/script.sh").read_text()
+    assert "--continue " in (crate / f"jobs/{folder}/script.sh").read_text()
 
 
 def test_a_continued_class3d_whose_machine_dies_goes_on_under_its_own_name(home: Home) -> None:

@@ -58,10 +58,10 @@ class Crate:
     _known: dict[str, list[str]] = field(default_factory=dict[str, list[str]])  # path -> the checksums it had
 
     def metadata(self, links: Sequence[Link], own: Mapping[str, Mapping[str, bytes]]) -> Entity:
-        """The whole of ro-crate-metadata.json. ``own``: for each job folder the small files that the crate has of it,
-        by their names in it, such as its script."""
+        """The whole of ro-crate-metadata.json. ``own``: for each link, by its name, the small files that the crate has of
+        it, by their names in it, such as its script."""
         self._know(links)
-        actions = [self._action(link, own.get(link.folder, {})) for link in links]
+        actions = [self._action(link, own.get(link.name, {})) for link in links]
         for name, data in own.get("", {}).items():
             self._own(name, data, "The same, to read")
         license_ = self._license()
@@ -92,7 +92,7 @@ class Crate:
     def _action(self, link: Link, own: Mapping[str, bytes]) -> str:
         """One job as a CreateAction; its identifier."""
         record, folder = link.record, link.folder.rstrip("/")
-        action: Entity = {"@id": f"#job-{_quoted(folder)}", "@type": "CreateAction", "name": _name(link)}
+        action: Entity = {"@id": f"#job-{_quoted(link.name.rstrip('/'))}", "@type": "CreateAction", "name": _name(link)}
         if record is not None:
             action |= self._run(link, record)
         else:

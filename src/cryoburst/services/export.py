@@ -94,9 +94,9 @@ def metadata(
     own: dict[str, dict[str, bytes]] = {"": {PREVIEW: preview}}
     for link in links:
         if link.record is not None:
-            folder = f"jobs/{link.folder}"
+            folder = f"jobs/{link.name}"
             script = link.record.script.encode("utf-8", "surrogateescape")
-            own[link.folder] = {f"{folder}script.sh": script, f"{folder}record.json": documents.dump(link.record)}
+            own[link.name] = {f"{folder}script.sh": script, f"{folder}record.json": documents.dump(link.record)}
     made = crate.metadata(links, own)
     return json.dumps(made, indent=1, ensure_ascii=True).encode(), crate.files
 

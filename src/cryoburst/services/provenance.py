@@ -25,7 +25,8 @@ class Link:
     """One job of a chain. ``record`` is None for a job that was run elsewhere, or of which the store says nothing.
 
     ``given`` are the files that later jobs of the chain took from it (path -> checksum, empty when not known), and
-    ``sources`` the job folders that its own inputs come from. ``notes`` are sentences on what is not known.
+    ``sources`` the job folders that its own inputs come from. ``notes`` are sentences on what is not known. ``later`` is
+    the number of the run of the same folder that went on from this one's files (RELION's Continue); 0 for all others.
     """
 
     folder: str
@@ -35,6 +36,12 @@ class Link:
     given: Mapping[str, str]
     sources: tuple[str, ...]
     notes: tuple[str, ...] = ()
+    later: int = 0
+
+    @property
+    def name(self) -> str:
+        """What no other job of the chain is called: its folder, with the run's number where a later one went on."""
+        return f"{self.folder}run-{self.run.number}/" if self.later and self.run else self.folder
 
     @property
     def kind(self) -> str:
@@ -42,12 +49,20 @@ class Link:
         return self.record.kind if self.record else self.past.kind
 
 
+_Place = tuple[str, int]  # in a chain: a job folder, and the run that went on there
+
+
 @dataclass
 class _Wanted:
-    """A job folder that is still to be looked at, and what is wanted of it."""
+    """A job folder that is still to be looked at, before which of its runs (0: all count), and what is wanted of it."""
 
     folder: str
+    later: int = 0
     given: dict[str, str] = field(default_factory=dict[str, str])
+
+    @property
+    def place(self) -> _Place:
+        return self.folder, self.later
 
 
 def latest(record: Record) -> list[Try]:
@@ -89,48 +104,57 @@ def record_of(open_store: OpenStore, ledger: Ledger, run: Run) -> Record:
 def chain(open_store: OpenStore, ledger: Ledger, package: Package, run: Run) -> list[Link]:
     """The run's job, and all jobs behind it: each before those that its inputs come from."""
     waiting = [_Wanted(run.job)]
-    links: dict[str, Link] = {}
+    links: dict[_Place, Link] = {}
     while waiting:
         wanted = waiting.pop(0)
         link = _link(open_store, ledger, package, run, wanted)
-        links[wanted.folder] = link
-        for folder, given in _asked(package, link).items():
+        if wanted.later and link.run is None:  # what it went on from was not made by a run that we know
+            continue
+        links[wanted.place] = link
+        for place, given in _asked(package, link).items():
             # A job that is met again, by another way, is asked for more of its files.
-            known = dict(links[folder].given) if folder in links else {}
-            ahead = next((w for w in waiting if w.folder == folder), None)
+            known = dict(links[place].given) if place in links else {}
+            ahead = next((w for w in waiting if w.place == place), None)
             if ahead is not None:
                 ahead.given |= given
-            elif folder not in links or given.keys() - known.keys():
-                waiting.append(_Wanted(folder, known | given))
-    return _ordered(links, run.job)
+            elif place not in links or given.keys() - known.keys():
+                waiting.append(_Wanted(*place, known | given))
+    return _ordered(links, (run.job, 0))
 
 
-def _ordered(links: Mapping[str, Link], first: str) -> list[Link]:
+def _ordered(links: Mapping[_Place, Link], first: _Place) -> list[Link]:
     """Consumers before what they took from."""
-    done: list[str] = []
+    done: list[_Place] = []
 
-    def visit(folder: str, above: tuple[str, ...]) -> None:
-        if folder in done or folder in above:
+    def visit(place: _Place, above: tuple[_Place, ...]) -> None:
+        if place in done or place in above:
             return
-        for source in links[folder].sources:
+        for source in _sources(links[place]):
             if source in links:
-                visit(source, (*above, folder))
-        done.append(folder)
+                visit(source, (*above, place))
+        done.append(place)
 
     visit(first, ())
-    return [links[folder] for folder in reversed(done)]
+    return [links[place] for place in reversed(done)]
 
 
-def _asked(package: Package, link: Link) -> dict[str, dict[str, str]]:
-    """What a job took from others: folder -> path -> checksum."""
-    taken: dict[str, dict[str, str]] = {folder: {} for folder in link.sources}
+def _sources(link: Link) -> list[_Place]:
+    """Where in a chain the inputs of a job may come from: other folders, and earlier runs of its own."""
+    return [*((folder, 0) for folder in link.sources), *([(link.folder, link.run.number)] if link.run else [])]
+
+
+def _asked(package: Package, link: Link) -> dict[_Place, dict[str, str]]:
+    """What a job took from others, and from earlier runs in its own folder: place -> path -> checksum."""
+    taken: dict[_Place, dict[str, str]] = {place: {} for place in _sources(link)}
     for content in link.record.inputs if link.record else ():
-        if (folder := package.job_of(content.path)) in taken:
-            taken[folder][content.path] = content.checksum
+        folder = package.job_of(content.path)
+        place = (folder, link.run.number if link.run and folder == link.folder else 0)
+        if place in taken:
+            taken[place][content.path] = content.checksum
     for path in link.past.inputs:
-        if (folder := package.job_of(path)) in taken:
-            taken[folder].setdefault(path, "")
-    return taken
+        if (place := (package.job_of(path), 0)) in taken:
+            taken[place].setdefault(path, "")
+    return {place: given for place, given in taken.items() if given or not place[1]}
 
 
 def _link(open_store: OpenStore, ledger: Ledger, package: Package, end: Run, wanted: _Wanted) -> Link:
@@ -150,6 +174,7 @@ def _link(open_store: OpenStore, ledger: Ledger, package: Package, end: Run, wan
         wanted.given,
         tuple(source for source in sources if source not in ("", folder)),
         notes,
+        wanted.later,
     )
 
 
@@ -172,7 +197,7 @@ def _maker(
     named = {path: checksum for path, checksum in wanted.given.items() if checksum}
     unread: tuple[str, ...] = ()
     for run in runs:
-        if run.number > end.number:
+        if run.number > end.number or (wanted.later and run.number >= wanted.later):
             continue
         _, record, notes = _of(open_store, ledger, run)
         if record is None:
