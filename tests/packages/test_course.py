@@ -136,6 +136,23 @@ def test_bodies_are_no_classes(tmp_path: Path) -> None:
     ]
 
 
+def test_each_body_has_its_fsc_and_the_best_one_the_resolution(tmp_path: Path) -> None:
+    """3.1.3 tells the resolution of the best body: the curve of the first alone would say another."""
+    folder = "MultiBody/job029/"
+    bodies = job(tmp_path, "multibody", folder, commands=(("relion_refine_mpi", "--multibody_masks", "x"),))
+    text = model("50.0", (1.0, 1.0), "MultiBody/job029/run_it001_half1_body{n:03d}.mrc")
+    text = text.replace("data_model_classes", "data_model_bodies").replace("data_model_class_1", "data_model_body_1")
+    body = text.partition("data_model_body_1")[2].partition(" \n")[0]
+    better = body.replace("2 0.02 0.4", "2 0.02 0.6")
+    assert better != body
+    text = text.replace(GROUPS, f"\n# version 30001\n\ndata_model_body_2{better} \n{GROUPS}")
+    put(tmp_path, "run_it001_half1_model.star", text, folder=folder)
+    found = course.course(bodies, 0.0).fsc
+    assert found is not None
+    assert [curve.label for curve in found.curves] == ["half maps of body 2", "half maps of body 1"]
+    assert [curve.values[2] for curve in found.curves] == [0.6, 0.4]
+
+
 # ---------------------------------------------------------------------------------------------------- micrographs
 
 

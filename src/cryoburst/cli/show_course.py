@@ -123,8 +123,8 @@ def _more(count: int) -> str:
 def _fsc(fsc: Fsc) -> str:
     first = fsc.curves[0]
     falls = crossing(fsc.frequency, first.values, GOLD)
-    name = "" if first.label == "half maps" else f" {first.label}"
-    said = f"half maps{name} fall below {GOLD} at {1 / falls:.1f} Å" if falls else f"half maps{name} stay above {GOLD}"
+    name = first.label if first.label.startswith("half maps") else f"half maps {first.label}"
+    said = f"{name} fall below {GOLD} at {1 / falls:.1f} Å" if falls else f"{name} stay above {GOLD}"
     return said + (f"; the program says {fsc.resolution:.1f} Å" if fsc.resolution else "")
 
 

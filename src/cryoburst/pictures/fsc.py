@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from cryoburst.model.course import FscPanel
 
-from .paper import BLUE, GREEN, GREY, INK, ORANGE, PALE, WIDE, Array, figure, heading, style
+from .paper import BLUE, GREEN, GREY, INK, ORANGE, PALE, RED, WIDE, Array, figure, heading, style
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 GOLD = 0.143  # FSC of half maps at the resolution (Rosenthal & Henderson 2003)
 AGREE = 0.5  # FSC of a map against the truth; equals 0.143 between half maps (the same)
-COLOURS = (BLUE, GREEN, GREY)
+COLOURS = (BLUE, GREEN, GREY, RED)
 SPACINGS = (100, 50, 30, 20, 15, 12, 10, 8, 7, 6, 5, 4, 3.5, 3, 2.5, 2.2, 2)  # Å, where ticks may be
 APART = 0.045  # of the axis: ticks no closer than this
 
@@ -49,7 +50,7 @@ def draw(panel: FscPanel, truth: Truth | None = None) -> Figure:
         axes = made.subplots()
         _level(axes, frequency[-1], GOLD)
         first = fsc.curves[0].values
-        for curve, colour in reversed(list(zip(fsc.curves, COLOURS, strict=False))):
+        for curve, colour in reversed(list(zip(fsc.curves, cycle(COLOURS), strict=False))):
             axes.plot(
                 frequency, curve.values, color=colour, lw=2.2 if curve.values is first else 1.2, label=curve.label
             )

@@ -25,9 +25,9 @@ RESULTS = {
     "relion.autopick": ".star",
     "relion.extract": "_extract.star",
 }
-# Jobs that refine two halves, and the block of their model.star with the FSC of the first map
-HALVES = {"relion.refine3d": "model_class_1", "relion.multibody": "model_body_1"}
+BODIES = "model_bodies"
 CLASSES = "model_classes"
+CLOSE = 1e-3  # of a frequency: it is written with six digits
 RECENT = 100  # micrographs by which the present pace is told
 
 
@@ -144,17 +144,32 @@ def _float(text: str) -> float | None:
 
 def refine_fsc(job: Job, path: Path) -> Fsc | None:
     """The FSC between the halves of a Refine3D or MultiBody, as its model.star has it; None for other jobs."""
-    if job.kind not in HALVES:
-        return None
     try:
-        found = star.first(path, path.name, ("model_general", HALVES[job.kind]))
+        if job.kind == "relion.refine3d":
+            names = {"model_class_1": "half maps"}
+        elif job.kind == "relion.multibody":
+            bodies = star.first(path, path.name, (BODIES,)).get(BODIES)
+            count = len(bodies.rows) if bodies else 1
+            names = {f"model_body_{n}": f"half maps of body {n}" for n in range(1, count + 1)}
+        else:
+            return None
+        found = star.first(path, path.name, ("model_general", *names))
     except BadInput:
         return None
-    table, general = found.get(HALVES[job.kind]), found.get("model_general")
-    if table is None or general is None:
+    general = found.get("model_general")
+    if general is None:
         return None
     resolution = _float(general.pairs.get("rlnCurrentResolution", ""))
-    return _fsc(table, {"rlnGoldStandardFsc": "half maps"}, resolution)
+    each = [_fsc(found[n], {"rlnGoldStandardFsc": label}, resolution) for n, label in names.items() if n in found]
+    curves = [(fsc.frequency, fsc.curves[0]) for fsc in each if fsc is not None]
+    if not curves:
+        return None
+    frequency = curves[0][0]
+    alike = [curve for own, curve in curves if own == frequency]
+    # A multi-body refinement tells the resolution of its best body.
+    at = next((n for n, value in enumerate(frequency) if resolution and value * resolution > 1 - CLOSE), -1)
+    alike.sort(key=lambda curve: -curve.values[at])
+    return Fsc(frequency, tuple(alike), resolution)
 
 
 def postprocess_fsc(job: Job, since: float) -> Fsc | None:
