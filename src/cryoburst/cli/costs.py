@@ -88,7 +88,7 @@ def _total(lines: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _print(by: str, lines: Sequence[dict[str, Any]], budgets: Sequence[dict[str, Any]]) -> None:
-    from cryoburst.cli.show_values import LEAST, columns, ending, fitted, table, usd
+    from cryoburst.cli.show_values import LEAST, columns, ending, fitted, job_names, table, usd
 
     if not lines:
         print("Nothing has cost anything yet: there are no runs.")
@@ -96,7 +96,7 @@ def _print(by: str, lines: Sequence[dict[str, Any]], budgets: Sequence[dict[str,
         head = (by.upper(), "RUNS", "HOURS", "FORECAST", "SO FAR", "FINAL", *(part.upper() for part in PARTS))
         rows = [
             (
-                line["name"],
+                name,
                 line["runs"],
                 f"{line['machine_hours']:.2f}",
                 "-" if line["forecast_usd"] is None else _usd(line["forecast_usd"]),
@@ -104,7 +104,7 @@ def _print(by: str, lines: Sequence[dict[str, Any]], budgets: Sequence[dict[str,
                 "-" if line["final"] is None else _usd(line["final"]["usd"]),
                 *(_usd(line["accrued"][part]) for part in PARTS),
             )
-            for line in lines
+            for line, name in zip(lines, job_names([(line["name"], line["project"]) for line in lines]), strict=True)
         ]
         width = columns()
         head, rows = fitted(head, rows, ("REQUESTS", "DISK", "STORAGE", "INSTANCE"), width)

@@ -14,7 +14,17 @@ def run(options: argparse.Namespace) -> int:
     """Print the runs, newest last."""
     import time
 
-    from cryoburst.cli.show_values import columns, duration, fitted, print_json, progress, size, table, tell_pause
+    from cryoburst.cli.show_values import (
+        columns,
+        duration,
+        fitted,
+        job_names,
+        print_json,
+        progress,
+        size,
+        table,
+        tell_pause,
+    )
     from cryoburst.services import settings as settings_
     from cryoburst.services import watcher
     from cryoburst.services.ledger import open_ledger
@@ -38,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
         (
             v["number"],
             v["state"],
-            v["job"],
+            name,
             v["machine"] or "-",
             progress(v["progress"]) + parts(v),
             size(v["bytes_in"]),
@@ -47,7 +57,7 @@ def run(options: argparse.Namespace) -> int:
             duration(v["run_seconds"]),
             note(v, now),
         )
-        for v in values
+        for v, name in zip(values, job_names([(v["job"], v["project"]) for v in values]), strict=True)
     ]
     head, rows = fitted(head, rows, ("IN", "OUT", "WAIT", "MACHINE"), columns())
     print(table(head, rows, right=("RUN", "IN", "OUT", "WAIT", "RUN TIME")))

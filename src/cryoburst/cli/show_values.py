@@ -5,6 +5,7 @@ import os
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from cryoburst.model.errors import one_line
@@ -95,6 +96,12 @@ def spent(values: dict[str, Any], now: float) -> str:
         return said
     seconds = sum((each["gone"] or now) - each["requested"] for each in machines)
     return f"{said}, {duration(seconds)} on {count(len(machines), 'machine')}"
+
+
+def job_names(jobs: Sequence[tuple[str, str | None]]) -> list[str]:
+    """What to call (job, project) in a list: the job's folder, behind its project's where there is more than one."""
+    several = len({project for _, project in jobs}) > 1
+    return [f"{Path(project).name}/{job}" if several and project else job for job, project in jobs]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> str:
