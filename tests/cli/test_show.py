@@ -241,6 +241,15 @@ def test_nothing_to_draw_is_one_sentence(home: Home) -> None:
 
 
 @pytest.mark.slow
+def test_of_a_run_that_failed_nobody_is_told_to_wait_for_a_picture(home: Home) -> None:
+    program = home.programs / "relion_refine"
+    program.write_text(program.read_text().partition("cp ")[0] + "exit 1\n")
+    home.call("submit", f"{FOLDER}run_submit.script", "--wait")
+    said = f"run 1 ended as FAILED and made nothing that can be drawn ({FOLDER}): see cryoburst show 1"
+    assert home.fails("show", "1", "--picture", "x.png") == said
+
+
+@pytest.mark.slow
 def test_a_job_folder_that_is_gone_is_named(home: Home) -> None:
     submit(home)
     for path in sorted((home.project / FOLDER).iterdir()):

@@ -15,15 +15,7 @@ from pathlib import Path
 from cryoburst.engine import budget, earlier, parts, perform, stage_out
 from cryoburst.engine.observe import Listings, Observer, list_machines
 from cryoburst.engine.reaper import Reaper
-from cryoburst.engine.sentences import (
-    PROJECT_GONE,
-    came_late,
-    left_behind,
-    named,
-    reason_of,
-    stayed,
-    without_outputs,
-)
+from cryoburst.engine.sentences import PROJECT_GONE, came_late, left_behind, named, reason_of, stayed, without_outputs
 from cryoburst.engine.split import failed, fault, places, stop_reason, summary, totals
 from cryoburst.engine.stage_in import forget_inputs, stage_in
 from cryoburst.engine.step import IDLE, Decision, Effect, Seen, after_loss, retry, step

@@ -6,6 +6,7 @@ CryoburstError                 printed as one line, exit code 2
  │   ├─ NeedHere               a file has to be read at home, and a stub stands there for it
  │   └─ BudgetUsed             no money is left for a machine
  ├─ NotThere                   a run, file or object that was asked for does not exist
+ │   └─ NotYet                 it may, while the job goes on
  ├─ StoreError
  │   ├─ StoreUnavailable       may work later: unreachable, refused, slow
  │   ├─ StoreRefused           the credential or the bucket is wrong; asking again will not help
@@ -68,6 +69,10 @@ class BudgetUsed(BadInput):
 
 class NotThere(CryoburstError):
     """A run, file or object that was asked for does not exist."""
+
+
+class NotYet(NotThere):
+    """It does not exist while a job is under way, and may later."""
 
 
 class StoreError(CryoburstError):

@@ -347,8 +347,8 @@ class Package(Protocol):
         ...
 
     def panels(self, job: Job, since: float) -> Sequence[Panel]:
-        """What can be drawn of the job now, from its files at home, ``since`` as above. Raises NotThere with one
-        sentence when there is nothing yet, or never."""
+        """What can be drawn of the job now, from its files at home, ``since`` as above. Raises NotYet with one
+        sentence when there is nothing so far, and NotThere when there never is."""
         ...
 
     def job_of(self, path: str) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from cryoburst.database.ledger import Ledger
 from cryoburst.engine.sentences import PUT_BACK
 from cryoburst.model.course import Course, Panel
-from cryoburst.model.errors import BadInput, CryoburstError, NotThere
+from cryoburst.model.errors import BadInput, CryoburstError, NotThere, NotYet
 from cryoburst.model.job import Job
 from cryoburst.model.plugins import Package
 from cryoburst.model.run import Run
@@ -25,7 +25,13 @@ def course(packages: Mapping[str, Package], ledger: Ledger, run: Run) -> Course 
 
 def panels(packages: Mapping[str, Package], ledger: Ledger, run: Run) -> Sequence[Panel]:
     """What can be drawn. Raises NotThere or BadInput, in one sentence."""
-    return packages[run.package].panels(_job(packages, ledger, run), run.since)
+    try:
+        return packages[run.package].panels(_job(packages, ledger, run), run.since)
+    except NotYet:
+        if not run.state.final:
+            raise
+        made = f"run {run.number} ended as {run.state} and made nothing that can be drawn"
+        raise NotThere(made, where=run.job, advice=f"see cryoburst show {run.number}") from None
 
 
 def _job(packages: Mapping[str, Package], ledger: Ledger, run: Run) -> Job:

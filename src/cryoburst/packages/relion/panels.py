@@ -21,7 +21,7 @@ from cryoburst.model.course import (
     Picks,
     Slices,
 )
-from cryoburst.model.errors import BadInput, NotThere
+from cryoburst.model.errors import BadInput, NotThere, NotYet
 from cryoburst.model.job import Job
 from cryoburst.packages.relion import course, star
 
@@ -31,13 +31,13 @@ Drawer = Callable[[Job, float], list[Panel]]
 
 
 def panels(job: Job, since: float) -> list[Panel]:
-    """The job's pictures now. Raises NotThere: none yet, or a job of which there is nothing to draw."""
+    """The job's pictures now. Raises NotYet, or NotThere for a kind of job that has none."""
     if job.kind not in DRAWERS:
         raise NotThere(f"{job.folder.partition('/')[0]} jobs have no picture", where=job.folder.rstrip("/"))
     since = 0.0 if course.goes_on(job) else since
     found = DRAWERS[job.kind](job, since)
     if not found:
-        raise NotThere("there is nothing to draw yet", where=job.folder.rstrip("/"), advice="try again later")
+        raise NotYet("there is nothing to draw yet", where=job.folder.rstrip("/"), advice="try again later")
     return found
 
 
