@@ -188,7 +188,7 @@ def test_files_elsewhere_on_this_computer_are_refused_by_name(empty_project: Pat
         "--data=../env.sh": r"^\.\./env.sh goes up",
         f"--data {outside}": f"^{outside} is an absolute path",
         f"--data {root.parent / 'exe'}": "is an absolute path",
-        "--gain Movies/../Movies/gain.mrc": r"^Movies/\.\./Movies/gain.mrc goes up.*: name it relative to the project, w",
+        "--gain Movies/../Movies/gain.mrc": r"^Movies/\.\./Movies/gain.mrc goes up.*: name it relative to the project,",
     }
     for words, sentence in cases.items():
         with pytest.raises(BadInput, match=sentence):

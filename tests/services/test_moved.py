@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 def test_a_running_job_of_a_moved_project_is_told_of_and_not_sent_twice(home: Home) -> None:
     hold = home.root / "hold"
     hold.touch()
-    job = home.job(script=f"while [ -e {hold} ]; do echo at work; sleep 0.2; done\necho made > Script/job001/made.mrc\n")
+    job = home.job(script=f"while [ -e {hold} ]; do echo here; sleep 0.2; done\necho made > Script/job001/made.mrc\n")
     assert home.call("submit", "--job", job).returncode == 0
     home.until(lambda run: run["state"] == "RUNNING")
     moved = home.root / "moved"

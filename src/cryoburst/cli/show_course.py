@@ -54,7 +54,9 @@ def _drawn(course: Course, width: int) -> list[tuple[str, str, str]]:
     def barred(texts: list[str], shares: list[float], most: int) -> list[str]:
         """Words behind bars of one scale: a narrow terminal shortens the bars, not the words."""
         columns = min(most, width - len(INDENT) - 1 - max(map(len, texts)))
-        return [f"{bar(share, columns)} {text}" for share, text in zip(shares, texts, strict=True)] if columns > 0 else texts
+        if columns <= 0:
+            return texts
+        return [f"{bar(share, columns)} {text}" for share, text in zip(shares, texts, strict=True)]
 
     made: list[tuple[str, str, str]] = []
     if course.iterations:

@@ -58,8 +58,8 @@ class Crate:
     _known: dict[str, list[str]] = field(default_factory=dict[str, list[str]])  # path -> the checksums it had
 
     def metadata(self, links: Sequence[Link], own: Mapping[str, Mapping[str, bytes]]) -> Entity:
-        """The whole of ro-crate-metadata.json. ``own``: for each link, by its name, the small files that the crate has of
-        it, by their names in it, such as its script."""
+        """The whole of ro-crate-metadata.json. ``own``: for each link, by its name, the small files that the crate has
+        of it, by their names in it, such as its script."""
         self._know(links)
         actions = [self._action(link, own.get(link.name, {})) for link in links]
         for name, data in own.get("", {}).items():

@@ -25,8 +25,8 @@ class Link:
     """One job of a chain. ``record`` is None for a job that was run elsewhere, or of which the store says nothing.
 
     ``given`` are the files that later jobs of the chain took from it (path -> checksum, empty when not known), and
-    ``sources`` the job folders that its own inputs come from. ``notes`` are sentences on what is not known. ``later`` is
-    the number of the run of the same folder that went on from this one's files (RELION's Continue); 0 for all others.
+    ``sources`` the job folders that its own inputs come from. ``notes`` are sentences on what is not known. ``later``
+    is the number of the run of the same folder that went on from these files (RELION's Continue); 0 for all others.
     """
 
     folder: str

@@ -51,7 +51,7 @@ class Block:
 class Summary:
     """The different values of some labels, in the order in which they first appear, over all blocks of a file.
 
-    ``labels`` are all labels that the file has, ``columns`` those of each table; ``rows`` counts the rows of each block.
+    ``labels`` are all labels that the file has, ``columns`` those of each table; ``rows`` counts the rows of each.
     ``kept`` are the blocks that were asked for, whole; ``highest`` is the highest number before the ``@`` of each name
     in the label ``numbered``.
     """

@@ -69,7 +69,7 @@ def ctf_columns(facts: Facts) -> Found:
         return
     if missing := [label for label in (*CTF, *CTF_IN_OPTICS) if label not in found.labels]:
         estimated = any(label in CTF for label in missing)
-        advice = "run CtfFind before Extract" if estimated else "Import asks for them, and they stay in the optics table"
+        advice = "run CtfFind before Extract" if estimated else "Import asks for them; they stay in the optics table"
         yield _error("CTF", f"{found.path} lacks {_some(missing)}, which CTF correction needs: {advice}")
 
 
