@@ -60,8 +60,8 @@ class Looked(Tally):
         return super().values()
 
 
-def carry(tally: Tally, line: Line, count: int = 20) -> None:
-    """A transfer of some files of 1 MB, which goes on until it was looked at twice."""
+def carry(tally: Tally, line: Line, count: int = 20, looks: int = 2) -> None:
+    """A transfer of some files of 1 MB, which goes on until it was looked at so often."""
     assert isinstance(tally, Looked)
     tally.expect(count * 10**6, files=count)
     end = time.monotonic() + 60
@@ -69,7 +69,7 @@ def carry(tally: Tally, line: Line, count: int = 20) -> None:
     def one() -> None:
         line.carry(10**6, lambda: time.sleep(0.01))
         tally.finished(10**6)
-        while tally.looks < 2 and time.monotonic() < end:
+        while tally.looks < looks and time.monotonic() < end:
             time.sleep(0.01)
 
     line.each(one for _ in range(count))
@@ -115,7 +115,7 @@ def test_nobody_who_reads_does_not_end_a_transfer(tmp_path: Path, monkeypatch: p
     with open(writer, "w") as out, pytest.MonkeyPatch.context() as patch:  # noqa: PTH123
         patch.setattr("sys.stdout", out)
         with moving.shown(Looked(line), "Sending", json=True, seconds=0.01) as tally:
-            carry(tally, line)
+            carry(tally, line, looks=1)  # it is not looked at again where nobody reads
         patch.undo()
         with pytest.raises(BrokenPipeError):
             out.close()
