@@ -99,9 +99,14 @@ def spent(values: dict[str, Any], now: float) -> str:
 
 
 def job_names(jobs: Sequence[tuple[str, str | None]]) -> list[str]:
-    """What to call (job, project) in a list: the job's folder, behind its project's where there is more than one."""
-    several = len({project for _, project in jobs}) > 1
-    return [f"{Path(project).name}/{job}" if several and project else job for job, project in jobs]
+    """What to call (job, project) in a list: the job's folder, behind its project's where there is more than one, and
+    behind the whole path where two projects' folders have the same name."""
+    names = {project: Path(project).name for _, project in jobs if project}
+    if len(names) < 2:
+        return [job for job, _ in jobs]
+    if len(set(names.values())) < len(names):
+        names = {project: project for project in names}
+    return [f"{names[project]}/{job}" if project else job for job, project in jobs]
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]], right: Sequence[str] = ()) -> str:
