@@ -8,8 +8,8 @@ from pathlib import Path
 
 from _bucket import BEGIN, SCALE
 from _replay import Replay
-from _simulation import Made, Rented, Simulation, is_join, units_of
-from _simulation import Work as Done
+from _simulation import Made, Simulation, is_join, units_of
+from _simulation import Work as MachineWork
 from _studies import Stage, Study
 from papers import MEMORY, Wish, carry_out
 
@@ -59,23 +59,34 @@ class Laws:
         """Of the program alone; of a join it is not known."""
         return 0.0 if is_join(run) else sum(self._took[n] for n in units_of(run, self._work.units)) / 3600
 
-    def work(self, run: Run, spec: Spec, offer: Offer) -> Done:
+    def work(self, run: Run, spec: Spec, offer: Offer) -> MachineWork:
         """Of a part, or of the join; a movie's output is sent while the next one is at work."""
         work = self._work
         fetch = SCALE * sum(i.size for i in spec.inputs if i.key) / work.machine
         if is_join(run):
-            return Done(fetch, work.join, 0.0, [Made(f"{FOLDER}joined.star", 1e6)])
+            return MachineWork(fetch, work.join, 0.0, [Made(f"{FOLDER}joined.star", 1e6)])
         units = units_of(run, work.units)
         program = sum(self._took[n] for n in units)
         makes = [Made(f"{FOLDER}m{n:05d}.mic", work.bytes_out, comes=False) for n in units]
-        return Done(fetch, program, work.bytes_out / work.machine, makes, program)
+        return MachineWork(fetch, program, work.bytes_out / work.machine, makes, program)
 
 
 def farm(work: Work, parts: int, *, sent: bool = True) -> Times:
     """Carry the job out in so many parts; with ``sent`` its movies are in the store before."""
     stage = Stage("Movie alignment", FOLDER, (), work.units, True, ("Movies/m{}.mrc",), stays=("*",))
     line = AT_ONCE if sent else work.home
-    study = Study("split", {}, [stage], {}, line, work.units, work.bytes_in, 1, frozenset(), 0.0)
+    study = Study(
+        name="split",
+        rows={},
+        stages=[stage],
+        kinds={},
+        line=line,
+        movies=work.units,
+        movie=work.bytes_in,
+        together=1,
+        used=frozenset(),
+        beside=0.0,
+    )
     offer = Offer(
         provider="cloud",
         name="machine",
@@ -93,8 +104,5 @@ def farm(work: Work, parts: int, *, sent: bool = True) -> Times:
         hours = carry_out(simulation, study, study.stages, {stage.step: Wish(parts)}, budget=None)
         rented = simulation.provider.rented
         arrived = max(end for _, end in simulation.store.up.busy) - BEGIN
-        return Times(arrived, hours * 3600, [_seconds(each) for each in rented if each.part], len(rented))
-
-
-def _seconds(machine: Rented) -> float:
-    return machine.sent - machine.ordered
+        parts_took = [each.sent - each.ordered for each in rented if each.part]
+        return Times(arrived, hours * 3600, parts_took, len(rented))

@@ -30,6 +30,7 @@ from cryoburst.model.reasons import REASONS, sentence
 from cryoburst.model.run import Machine, Run
 from cryoburst.model.states import MachineState, RunState
 
+ASK_FOR_LESS = "see cryoburst machines, and ask for less or choose another provider with --to"
 STALE_SPEC = 60.0  # s that a spec may wait for its machine without a new deadline
 BILLED = ("usd_per_hour", "disk_usd_gb_month", "requested", "power_off_at")  # what of it says what it costs
 ORDERED = ("offer", "region", "place", "spot", "disk_bytes")  # what of a machine's row says which offer it is
@@ -70,9 +71,6 @@ def need_of(job: Job, run: Run) -> Need:
     return Need(resources, job.software, run.disk_bytes)
 
 
-OTHERS = "see cryoburst machines, and ask for less or choose another provider with --to"
-
-
 class NoOffer(BadInput):
     """No machine that can be had would do."""
 
@@ -93,11 +91,11 @@ def _why_none(all_offers: list[Offer], job: Job, need: Need) -> str:
     )
     gpus = max((o.gpus for o in all_offers), default=0)
     if wanted.gpus > gpus:
-        return f"it asks for {wanted.gpus} GPU{'s' * (wanted.gpus > 1)}, and there are {gpus} at most; {OTHERS}"
+        return f"it asks for {wanted.gpus} GPU{'s' * (wanted.gpus > 1)}, and there are {gpus} at most; {ASK_FOR_LESS}"
     for asked, there, what in sizes:
         if asked > there:
-            return f"it needs {gigabytes(asked)} {what}, and there are {gigabytes(there)} at most; {OTHERS}"
-    return f"it asks for {wanted.gpus} GPUs and {wanted.cores} cores; {OTHERS}"
+            return f"it needs {gigabytes(asked)} {what}, and there are {gigabytes(there)} at most; {ASK_FOR_LESS}"
+    return f"it asks for {wanted.gpus} GPUs and {wanted.cores} cores; {ASK_FOR_LESS}"
 
 
 def gigabytes(size: int) -> str:
