@@ -26,8 +26,8 @@ QUICK = {
     "CRYOBURST_IDLE_SECONDS": "1",
     "CRYOBURST_OWNER": "me@here",
 }
-# s: only a test that fails waits for so long. Three times what the product itself may take for anything: it asks a
-# store again after a minute whether it has room, and lets a new machine be missing for half of one.
+# s: only a test that fails waits for so long. Three times the minute after which home tries a silent machine's store
+# itself; a new machine may be missing for half of one.
 PATIENCE = 180.0
 
 
