@@ -42,26 +42,30 @@ def test_a_process_that_is_getting_its_program_is_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ends: bool
 ) -> None:
     """Or for its end: a machine would be thought dead while it lives, and what it started would outlive it."""
-    stat, tag = tmp_path / "stat", str(tmp_path)
-    stat.write_bytes(NO_PROGRAM_YET)
+    tag = str(tmp_path)
     child = subprocess.Popen(["sleep", "600"], env={"SOME_TAG": tag})
     try:
         until(lambda: processes.tagged("SOME_TAG", tag) == [child.pid])
         looks: list[str] = []
 
         def beginning(name: str, *words: Any, **more: Any) -> Any:
-            """/proc as it is in that moment, for the first three looks."""
+            """The environment as it is in that moment, for the first three looks."""
             if name == f"/proc/{child.pid}/environ" and len(looks) < 3:
                 looks.append(name)
                 return io.FileIO("/dev/null")
-            if name == f"/proc/{child.pid}/stat" and len(looks) < 3:
-                if ends:
-                    child.kill()
-                    child.wait()
-                return io.FileIO(stat)
             return open(name, *words, **more)  # noqa: PTH123
 
+        def without_program(name: str) -> bytes:
+            if name != f"/proc/{child.pid}/stat" or len(looks) > 2:
+                return read(name)
+            if ends:
+                child.kill()
+                child.wait()
+            return NO_PROGRAM_YET
+
+        read = processes._read
         monkeypatch.setattr(processes, "open", beginning, raising=False)
+        monkeypatch.setattr(processes, "_read", without_program)
         assert processes.tagged("SOME_TAG", tag) == ([] if ends else [child.pid])
         looks.clear()
         assert (tag in processes.tags("SOME_TAG")) is not ends
@@ -70,19 +74,15 @@ def test_a_process_that_is_getting_its_program_is_waited_for(
         child.wait()
 
 
-def test_the_kernels_own_processes_are_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_kernels_own_processes_are_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """They never have a program. A computer has hundreds, and many kernels show them with an empty environment."""
-    stat, pid, before = tmp_path / "stat", os.getppid(), time.monotonic()
-    stat.write_bytes(OF_THE_KERNEL)
+    pid, before, read = os.getppid(), time.monotonic(), processes._read
 
-    def as_of_the_kernel(name: str, *words: Any, **more: Any) -> Any:
-        if name == f"/proc/{pid}/environ":
-            return io.FileIO("/dev/null")
-        if name == f"/proc/{pid}/stat":
-            return io.FileIO(stat)
-        return open(name, *words, **more)  # noqa: PTH123
+    def without_environment(name: str, *words: Any, **more: Any) -> Any:
+        return io.FileIO("/dev/null") if name == f"/proc/{pid}/environ" else open(name, *words, **more)  # noqa: PTH123
 
-    monkeypatch.setattr(processes, "open", as_of_the_kernel, raising=False)
+    monkeypatch.setattr(processes, "open", without_environment, raising=False)
+    monkeypatch.setattr(processes, "_read", lambda name: OF_THE_KERNEL if name == f"/proc/{pid}/stat" else read(name))
     monkeypatch.setattr(processes, "_PROGRAM_WAIT", 60.0)
     assert processes.tagged("SOME_TAG", "of nobody") == []
     assert time.monotonic() - before < 30

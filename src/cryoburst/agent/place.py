@@ -11,22 +11,25 @@ import json
 import os
 import time
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, cast
 
 from cryoburst.model.errors import BadInput
-from cryoburst.model.plugins import Clock
+
+if TYPE_CHECKING:
+    from cryoburst.model.plugins import Clock
 
 
 @dataclass(frozen=True)
 class Pace:
     """Seconds between the agent's steps; tests make them small."""
 
-    clock: Clock = time.time
+    clock: "Clock" = time.time
     stop_wait: float = 30.0  # from the abort file to SIGTERM
     term_wait: float = 5.0  # from SIGTERM to SIGKILL
     leftover_wait: float = 2.0  # the same for what the script left running
     quiet: float = 0.15  # a file closed this long ago, and by everybody, is finished
-    slower: float = 60.0  # whole outputs wait for others for one part in so many of the time that the command has run,
+    slower: float = 20.0  # whole outputs wait for others for one part in so many of the time that the command has run,
     together: float = 1.0  # and for so long at most: each message costs
     scan: float = 1.0  # between two looks at the job folder where the kernel can't tell of changes
     stop_check: float = 1.0  # between two looks for stop.json
@@ -79,10 +82,15 @@ class Place:
 
     def relative(self, path: str) -> str | None:
         """The path, relative to the project, of an absolute path inside it; None when it is elsewhere."""
-        for top in {self.project, os.path.realpath(self.project)}:
+        for top in self._tops:
             if path == top or path.startswith(top + "/"):
                 return path[len(top) + 1 :]
         return None
+
+    @cached_property
+    def _tops(self) -> tuple[str, ...]:
+        """The project's folder, as it is called and as the kernel calls it: asked once, not for each of its files."""
+        return self.project, os.path.realpath(self.project)
 
     def note(self, name: str, content: dict[str, Any]) -> None:
         """Leave a note for the guard: whole or not at all, also when the agent is killed while it writes."""
