@@ -103,7 +103,7 @@ def stage_in(world: World, run: Run) -> Run | None:
         owner=run.owner,
         job=run.job,
         script=resume.job.script if resume else run.script,
-        environment=dict(package.environment),
+        environment={**package.environment, **job.environment},
         software=dict(job.software),
         inputs=[remote.get(i.path) or _spec_input(i, checksums, places) for i in inputs],
         logs=list(package.logs),

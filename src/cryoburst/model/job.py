@@ -73,6 +73,7 @@ class Job:
     commands: tuple[tuple[str, ...], ...] = ()  # the program lines of the script, split into words
     resources: Resources = field(default_factory=Resources)
     software: dict[str, str] = field(default_factory=dict[str, str])  # needed on the machine: {"relion": "3"}, a series
+    environment: dict[str, str] = field(default_factory=dict[str, str])  # its own, besides that of its package
     version: str = ""  # of the program that made the project, as far as the project says: "3.1"
     wishes: Wishes = field(default_factory=Wishes)
     patient: bool = False  # whether its programs, all of them, open files so that they can be made to wait for one

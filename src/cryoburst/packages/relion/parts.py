@@ -19,6 +19,9 @@ from cryoburst.packages.relion.files import Files
 from cryoburst.packages.relion.jobtypes import program
 
 UNFINISHED = f"--{unfinished.OPTION}"
+# A part's pages would be drawn for nothing, for the join draws all: with this Ghostscript says how it is used, and ends.
+# Source: Ghostscript's doc/Use.htm, "Environment variables".
+NO_PAGES = {"GS_OPTIONS": "-h"}
 # Written once for all micrographs, at the top of the job folder. Gctf's own logs are numbered by process, not by part.
 JOINED = re.compile(
     r"(corrected_micrographs|micrographs_ctf)(_\w+\.eps|\.star)|logfile\.pdf.*|summary\.star|particles\.star"
@@ -71,7 +74,7 @@ def cut(job: Job) -> Cut:
 def part(job: Job, part: int, parts: int) -> Job:
     """See ``Package.part``."""
     if part:
-        return replace(job, part=part, parts=parts)
+        return replace(job, part=part, parts=parts, environment=job.environment | NO_PAGES)
     words = tuple(w if UNFINISHED in w or w[0] not in _named(job) else (*w, UNFINISHED) for w in job.commands)
     least = Resources(gpus=job.resources.gpus)  # next to nothing is left to do
     return replace(job, parts=parts, script=_go_on(job), commands=words, resources=least)
@@ -120,9 +123,8 @@ def _made(job: Job, since: float) -> dict[str, list[str]]:
     ends = tuple(end for step in kind.steps for each in step for end in each.split("|"))
     ends += tuple(end for option, end in kind.optional if line.has(option))
     there = (path for path in unfinished.at_home(job.project, job.folder) if path.endswith(ends))
-    if since:
-        there = unfinished.since(job.project, there, since)
-    return unfinished.done(line, kind, there, alike=False, names=_list(job).names).outputs
+    counts = unfinished.since(job.project, since)
+    return unfinished.done(line, kind, there, alike=False, names=names(job), counts=counts).outputs
 
 
 def names(job: Job) -> list[str]:

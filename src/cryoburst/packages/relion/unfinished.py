@@ -8,9 +8,9 @@ A program may take all micrographs through one step before the next (Polish): ea
 
 import os
 import re
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from cryoburst.model.stub import parse_stub
@@ -101,12 +101,18 @@ class Done:
 
 
 def done(
-    line: Line, kind: Kind, paths: Iterable[str], *, alike: bool = True, names: Sequence[str] | None = None
+    line: Line,
+    kind: Kind,
+    paths: Iterable[str],
+    *,
+    alike: bool = True,
+    names: Sequence[str] | None = None,
+    counts: Callable[[str], bool] = lambda _path: True,
 ) -> Done:
     """Which micrographs are done, given the outputs that may be counted on. Raises BadInput.
 
-    Without ``alike`` it is enough that RELION would not do them again. ``names`` are those of the list, when they are
-    known; else it is read.
+    Without ``alike`` it is enough that RELION would not do them again. ``names`` are those that are asked for; without
+    them the list is read. ``counts`` is asked of the outputs of these whether they count.
     """
     source = line.get("i")
     folder = line.get(kind.folder).rstrip("/") + "/"
@@ -115,13 +121,13 @@ def done(
     if names is None:
         names = line.summary(source, (kind.label,)).values.get(kind.label, [])
     stems = {pipeline_name(name).rpartition(".")[0]: name for name in names}
-    wanted = [*kind.steps[:-1], (*kind.steps[-1], *(end for option, end in kind.optional if line.has(option)))]
+    wanted = (*kind.steps[:-1], (*kind.steps[-1], *(end for option, end in kind.optional if line.has(option))))
     # per step: micrograph -> path of each of its outputs -> the end that such files have
     ends: list[dict[str, dict[str, str]]] = [{} for _ in wanted]
     for path in sorted(paths):
-        if path.startswith(folder) and (found := _split(path.removeprefix(folder), stems)):
-            end = GROUP.sub("_optics-group", found[1])
-            ends[_step(end, wanted)].setdefault(stems[found[0]], {})[path] = end
+        if path.startswith(folder) and (found := _split(path.removeprefix(folder), stems)) and counts(path):
+            number, end = _kind_of(found[1], wanted)
+            ends[number].setdefault(stems[found[0]], {})[path] = end
     outputs: dict[str, list[str]] = {}
     through, steps = names, 0
     for number, (of, step) in enumerate(zip(ends, wanted, strict=True)):
@@ -131,7 +137,7 @@ def done(
             for name in through
             if name in of
             and (all_ends == set(of[name].values()) or not alike)
-            and all(any(end.endswith(w) for end in of[name].values() for w in each.split("|")) for each in step)
+            and _has(frozenset(of[name].values()), step)
         ]
         if kind.last_again and through and (number == len(wanted) - 1 or len(through) < len(names)):
             through.remove(max(through))  # RELION takes them in the order of their names
@@ -141,12 +147,23 @@ def done(
     return Done(outputs, names[0] if names else "", len(names), steps)
 
 
-def _step(end: str, steps: Sequence[tuple[str, ...]]) -> int:
-    """The step that leaves files with such an end: the last, when none says so."""
+# All micrographs have files of the same few ends: what these mean is worked out once.
+
+
+@lru_cache(maxsize=1024)
+def _kind_of(end: str, steps: tuple[tuple[str, ...], ...]) -> tuple[int, str]:
+    """The step that leaves files with such an end, the last when none says so; and the end that its kind has."""
+    end = GROUP.sub("_optics-group", end)
     for number, step in enumerate(steps):
         if any(end.endswith(each) for word in step for each in word.split("|")):
-            return number
-    return len(steps) - 1
+            return number, end
+    return len(steps) - 1, end
+
+
+@lru_cache(maxsize=1024)
+def _has(ends: frozenset[str], step: tuple[str, ...]) -> bool:
+    """Whether a micrograph with files of these ends is through a step."""
+    return all(any(end.endswith(w) for end in ends for w in each.split("|")) for each in step)
 
 
 def _split(name: str, stems: dict[str, str]) -> tuple[str, str] | None:
@@ -196,14 +213,17 @@ def at_home(project: Path, folder: str) -> frozenset[str]:
     )
 
 
-def since(project: Path, paths: Iterable[str], when: float) -> frozenset[str]:
-    """Those of the files that were written since (s since the epoch)."""
-    found: set[str] = set()
-    for path in paths:
-        with suppress(OSError):
-            if os.lstat(f"{project}/{path}").st_mtime >= when:  # plain strings, as above
-                found.add(path)
-    return frozenset(found)
+def since(project: Path, when: float) -> Callable[[str], bool]:
+    """Of a path, whether the file is there and was written since (s since the epoch)."""
+    top = str(project)
+
+    def is_newer(path: str) -> bool:
+        try:
+            return os.lstat(f"{top}/{path}").st_mtime >= when  # plain strings, as above
+        except OSError:
+            return False
+
+    return is_newer
 
 
 def _is_link(path: Path) -> bool:
