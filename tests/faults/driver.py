@@ -31,7 +31,7 @@ from cryoburst.engine.reconcile import Reconciler
 from cryoburst.engine.world import World
 from cryoburst.model.errors import CryoburstError, ProviderUnavailable, StoreFull, StoreUnavailable
 from cryoburst.model.job import Wishes
-from cryoburst.providers.local import LocalProvider
+from cryoburst.providers.local.provider import LocalProvider
 from cryoburst.services.house import open_world
 from cryoburst.services.recover import recover
 from cryoburst.services.settings import Settings

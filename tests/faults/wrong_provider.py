@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from cryoburst.model.plugins import MachineRequest, MachineSeen, Need, Offer
-from cryoburst.providers.local import LocalProvider
+from cryoburst.providers.local.provider import LocalProvider
 
 ENTRY_POINT = "[cryoburst.providers]\nwrong = wrong_provider:WrongClock\n"
 

@@ -9,7 +9,7 @@ import pytest
 from cryoburst.agent.archive import build
 from cryoburst.model.documents import Batch, Exit, Heartbeat, Spec, dump, load
 from cryoburst.model.plugins import Boot, MachineRequest, MachineSeen, Offer
-from cryoburst.providers.local import LocalProvider
+from cryoburst.providers.local.provider import LocalProvider
 from cryoburst.stores.folder import FolderStore
 
 JOB = "Class3D/job012/"

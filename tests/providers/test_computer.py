@@ -6,7 +6,7 @@ import pytest
 
 from cryoburst.model.job import Resources
 from cryoburst.model.plugins import Need
-from cryoburst.providers.local import LocalProvider
+from cryoburst.providers.local.provider import LocalProvider
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from cryoburst.agent import processes
-from cryoburst.providers.local import LocalProvider
+from cryoburst.providers.local.provider import LocalProvider
 from cryoburst.providers.local.machine import id_of
 
 PACKAGE = Path(__file__).parent.parent / "faults"  # script_package.py

@@ -11,7 +11,7 @@ from cryoburst.agent.outputs import OUTPUTS
 from cryoburst.agent.place import Pace, Place
 from cryoburst.agent.prefix import Patience, Prefix
 from cryoburst.model.documents import Batch, Exit, Spec, Started
-from cryoburst.model.plugins import Store
+from cryoburst.model.store import Store
 
 UNKNOWN = 3600.0  # s in which the store must answer when the agent died before it knew its deadline
 KILLED = "its agent was killed on the machine, which may have run out of memory"

@@ -20,7 +20,7 @@ from cryoburst.agent.promised import Promised, can_wait
 from cryoburst.model import documents
 from cryoburst.model.documents import SpecInput
 from cryoburst.model.errors import Corrupt, CryoburstError
-from cryoburst.model.plugins import Stored
+from cryoburst.model.store import Stored
 from cryoburst.stores import open_store
 from cryoburst.transfer import Line, Receiver, Wanted
 from cryoburst.transfer.remote import fetch_object

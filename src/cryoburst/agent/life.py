@@ -13,7 +13,7 @@ from cryoburst.agent.place import Pace, Place
 from cryoburst.agent.prefix import Patience, Prefix
 from cryoburst.model.documents import Spec, Started
 from cryoburst.model.errors import NotThere
-from cryoburst.model.plugins import Store
+from cryoburst.model.store import Store
 
 FIRST_ANSWER = 600.0  # s in which the store must give the spec; the deadline is not known before
 

@@ -10,7 +10,7 @@ The archive is ROOT/agent.pyz; after so many seconds it is off.
 import os
 import sys
 
-from cryoburst.agent import client, guard, life
+from cryoburst.agent import guard, life
 from cryoburst.agent.attempt import sentence_of
 from cryoburst.agent.carry import TAG, Duty, carry, now
 from cryoburst.agent.place import Pace, Place
@@ -32,6 +32,8 @@ def main(arguments: list[str] | None = None, pace: Pace | None = None) -> int:
     root = os.path.realpath(root)
     try:
         if not url.startswith("file://"):
+            from cryoburst.agent import client  # needs what reads archives, which a folder does not
+
             client.unpack(sys.argv[0])
         VERBS[verb](open_store(url), prefix, root, token, pace or Pace())
     except Exception as error:  # noqa: BLE001 - here every bug becomes a sentence that the guard takes home

@@ -7,7 +7,7 @@ from typing import TypeVar
 from cryoburst.agent.place import Pace
 from cryoburst.model.documents import dump, load
 from cryoburst.model.errors import StoreFull, StoreUnavailable
-from cryoburst.model.plugins import Store
+from cryoburst.model.store import Store
 
 T = TypeVar("T")
 D = TypeVar("D")

@@ -6,13 +6,15 @@ Entry points ``cryoburst.providers``, ``.schedulers``, ``.stores`` and ``.packag
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from cryoburst.model.course import Course, Panel, Past
 from cryoburst.model.documents import Exit
 from cryoburst.model.job import Input, Job, Progress, Resources, Resume, Verdict
 from cryoburst.model.split import Cut
 from cryoburst.model.store import UNFINISHED, Polled, Store, Stored
+
+if TYPE_CHECKING:
+    from cryoburst.model.course import Course, Panel, Past
 
 __all__ = [
     "UNFINISHED",
@@ -341,12 +343,12 @@ class Package(Protocol):
         """Take old markers out of the job folder before a run starts, as the program's own queue would."""
         ...
 
-    def course(self, job: Job, since: float) -> Course:
+    def course(self, job: Job, since: float) -> "Course":
         """How the job goes, from its files at home; those written before ``since`` (s since the epoch) are of an
         earlier run, unless the job goes on with them. An odd or missing file makes less to show, never an error."""
         ...
 
-    def panels(self, job: Job, since: float) -> Sequence[Panel]:
+    def panels(self, job: Job, since: float) -> "Sequence[Panel]":
         """What can be drawn of the job now, from its files at home, ``since`` as above. Raises NotYet with one
         sentence when there is nothing so far, and NotThere when there never is."""
         ...
@@ -355,7 +357,7 @@ class Package(Protocol):
         """The folder, with its slash, of the job that a path of the project belongs to; empty when it is of none."""
         ...
 
-    def past(self, project: Path, folder: str) -> Past:
+    def past(self, project: Path, folder: str) -> "Past":
         """What the project tells of one of its jobs, whoever ran it; little or nothing when it tells nothing."""
         ...
 

@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from statistics import median
 from typing import NamedTuple
 
 LEAST = 2  # at once: one sends while the other waits for its answer
@@ -106,6 +105,8 @@ def _pays(fewer: Sequence[Window], more: Sequence[Window]) -> bool:
 
 
 def _speed(stretch: Sequence[Window]) -> float:
+    from statistics import median  # an import that most processes never need
+
     return median(each.speed for each in stretch[-HOLD:])
 
 

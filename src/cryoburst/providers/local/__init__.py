@@ -1,5 +1,1 @@
 """This computer as a provider: a machine is a supervised process tree with its own root folder. Costs nothing."""
-
-from cryoburst.providers.local.provider import LocalProvider
-
-__all__ = ["LocalProvider"]
