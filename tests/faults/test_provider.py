@@ -60,21 +60,24 @@ def test_a_login_that_has_ended_loses_nothing(stage: Stage) -> None:
     assert stage.tick().state is S.STARTING
 
 
-def test_an_answer_that_takes_longer_than_listings_to_settle_is_no_dead_machine(stage: Stage) -> None:
-    """A listing that was begun while the order was under way does not show its machine: nothing follows from that."""
+@pytest.mark.parametrize("listed", [False, True])
+def test_an_answer_that_takes_longer_than_listings_to_settle_is_no_dead_machine(stage: Stage, listed: bool) -> None:
+    """A listing that was begun while the order was under way does not show its machine, or shows it before the order is
+    answered: nothing follows from that."""
     order, under_way, go = stage.provider.create, threading.Event(), threading.Event()
 
     def slow(request: MachineRequest) -> MachineSeen:
+        early = order(request) if listed else None
         under_way.set()
         assert go.wait(60)
-        return order(request)
+        return early or order(request)
 
     stage.provider.create = slow  # type: ignore[method-assign]
     stage.submit()
     while not under_way.wait(0.05):
         stage.reconciler.tick()
     stage.now += stage.limits.settle + 10
-    stage.reconciler.tick()  # lists no machine
+    stage.reconciler.tick()
     go.set()
     run = stage.tick()
     assert (run.state, run.attempt) == (S.STARTING, 1)

@@ -208,10 +208,11 @@ def _order(world: World, run: Run, offer: Offer, token: str, disk_bytes: int) ->
     )
     made = provider.create(request)
     begun = bill.begun(run, row, made.created)
-    now = world.clock()
-    world.ledger.change_machine(
-        row, {"state": MachineState.BOOTING, "provider_id": made.id, "requested": begun, "answered": now}
-    )
+    answer: dict[str, object] = {"provider_id": made.id, "requested": begun, "answered": world.clock()}
+    if world.ledger.change_machine(row, {"state": MachineState.BOOTING, **answer}) is None:
+        listed = world.ledger.machine(token)  # a listing showed the machine before the order was answered
+        if listed is not None and listed.state is MachineState.BOOTING:
+            world.ledger.change_machine(listed, answer)
     world.ledger.change(run, {"placed": offer.name})
 
 
@@ -286,3 +287,15 @@ def mark(world: World, run: Run, state: RunState, reason: str, detail: str, verd
         if state is RunState.SUCCEEDED:
             raise
     return now
+
+
+def keep_console(world: World, run: Run) -> str:
+    """Keep what a machine whose agent never started printed, beside its attempt in the store; the end of it, in one
+    line."""
+    machine = world.ledger.machine(machine_token(run))
+    printed = world.provider(run.provider).console(machine.provider_id) if machine is not None else ""
+    if not printed.strip():
+        return ""
+    with suppress(StoreError):
+        world.store(run).put(run.prefix + "console.txt", printed.encode())
+    return " / ".join(printed.split("\n")[-4:])[-400:].strip(" /")
