@@ -16,6 +16,7 @@ from cryoburst.model.errors import BadInput, CryoburstError
 
 Row = tuple[Any, ...]
 NO_ENTRY = "see who may read and write there, or set CRYOBURST_STATE to a folder of your own"
+_READS = ("SELECT", "PRAGMA")  # so begin the statements that change nothing
 TIMEOUT = 20.0  # s to wait for a lock or a connection
 
 
@@ -45,6 +46,7 @@ class Connection:
         self.path = None if self._postgres else Path(url.removeprefix("sqlite://"))
         self._local = threading.local()
         self._generation = 0  # raised by reopen: every thread then connects anew
+        self.writes = 0  # statements of this process, so far, that may have changed something
         self._errors: tuple[type[Exception], ...] = (sqlite3.Error,)
 
     def execute(self, sql: str, values: Sequence[object] = ()) -> list[Row]:
@@ -59,6 +61,7 @@ class Connection:
         """Run one statement for many rows in one transaction."""
         with self.transaction(), self._guarded():
             self._raw().cursor().executemany(self._dialect(sql), rows)
+            self.writes += 1
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -110,6 +113,7 @@ class Connection:
     def _run(self, sql: str, values: Sequence[object]) -> tuple[int, list[Row]]:
         with self._guarded():
             cursor = self._raw().execute(self._dialect(sql), tuple(values))
+            self.writes += not sql.startswith(_READS)
             return cursor.rowcount, (cursor.fetchall() if cursor.description else [])
 
     def _dialect(self, sql: str) -> str:

@@ -22,6 +22,7 @@ _FINAL = tuple(str(s) for s in RunState if s.final)
 _OPEN_RUNS = f"state NOT IN ({', '.join(repr(s) for s in _FINAL)})"
 _WHOLE = "number > 0"  # no part of another run
 CLAIM_SECONDS = 60.0
+FEW = 500  # files that are looked for by name; of more, all of the project are read at once
 
 
 class Ledger:
@@ -237,10 +238,13 @@ class Ledger:
 
     # ------------------------------------------------------------------------------------------------ caches
 
-    def checksums(self, project: str) -> dict[str, tuple[int, int, int, str]]:
-        """What is known of a project's files: path -> (size, mtime_ns, inode, checksum)."""
-        sql = "SELECT path, size, mtime_ns, inode, checksum FROM files WHERE project = ?"
-        return {row[0]: (row[1], row[2], row[3], row[4]) for row in self.connection.execute(sql, [project])}
+    def checksums(self, project: str, paths: Sequence[str] | None = None) -> dict[str, tuple[int, int, int, str]]:
+        """What is known of a project's files: path -> (size, mtime_ns, inode, checksum); with ``paths`` of these, but
+        others may be among them."""
+        sql, values = "SELECT path, size, mtime_ns, inode, checksum FROM files WHERE project = ?", [project]
+        if paths is not None and len(paths) <= FEW:
+            sql, values = f"{sql} AND path IN ({', '.join('?' * len(paths))})", [project, *paths]
+        return {row[0]: (row[1], row[2], row[3], row[4]) for row in self.connection.execute(sql, values)}
 
     def keep_checksums(self, project: str, known: Sequence[tuple[str, int, int, int, str]]) -> None:
         """Keep (path, size, mtime_ns, inode, checksum) of files at home."""

@@ -8,9 +8,9 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 
 from cryoburst.engine import budget, earlier, parts, perform, stage_out
 from cryoburst.engine.observe import Listings, Observer, list_machines
@@ -21,10 +21,7 @@ from cryoburst.engine.stage_in import forget_inputs, stage_in
 from cryoburst.engine.step import IDLE, Decision, Effect, Seen, after_loss, retry, step
 from cryoburst.engine.world import World
 from cryoburst.model.documents import Exit
-from cryoburst.model.errors import (
-    CryoburstError,
-    StoreError,
-)
+from cryoburst.model.errors import CryoburstError, StoreError
 from cryoburst.model.reasons import REASONS, sentence
 from cryoburst.model.run import Run
 from cryoburst.model.states import MachineState, RunState
@@ -61,6 +58,7 @@ class Reconciler:
         self._busy: dict[str, Future[None]] = {}  # run uid or machine token -> its work
         self._holders: set[str] = set()
         self._not_before: dict[str, float] = {}
+        self._further = Event()  # a run changed its state since the last tick began
         self._told: dict[str, tuple[str, float]] = {}  # of split runs: what was told of the parts' places, and when
         self._listings = Listings({}, {})
 
@@ -70,6 +68,7 @@ class Reconciler:
         With ``finish`` the work that was begun is waited for, so that a test or a command sees its result.
         """
         world, ledger = self._world, self._world.ledger
+        self._further.clear()
         if ledger.reopened():
             log.warning("the database was deleted: rebuilding it from the stores and providers")
             self._not_before.pop("recover", None)
@@ -108,8 +107,13 @@ class Reconciler:
             self._recover()
 
     def told(self) -> bool:
-        """Whether a machine told something, so that a tick is worth it; costs next to nothing. Raises StoreError."""
-        return self._observer.told()
+        """Whether a machine told something or a run changed its state, so that a tick is worth it; costs next to
+        nothing. Raises StoreError."""
+        return self._further.is_set() or self._observer.told()
+
+    def rest(self, seconds: float) -> None:
+        """Wait for so long, or until a run changes its state."""
+        self._further.wait(seconds)
 
     def close(self) -> None:
         """Wait for what was begun and let the threads go."""
@@ -174,6 +178,7 @@ class Reconciler:
                 return self._apply(run, Decision(state=RunState.SPLIT if split else RunState.STAGING_IN), holder)
             case Effect.SPLIT:
                 parts.make(world, run)
+                self._further.set()  # its parts are there
                 return True
             case Effect.HALT:
                 broken = failed(seen.parts or ())
@@ -246,8 +251,9 @@ class Reconciler:
             return False
         if decision.state is not None:
             self._note(changed)
-        if decision.reason == "never_started":
-            self._tell_console(run)
+            self._further.set()
+        if decision.reason == "never_started" and (printed := perform.keep_console(world, run)):
+            self._event(run, f"its machine printed last: {printed}")
         if decision.state is RunState.RUNNING:
             machine = ledger.machine(perform.machine_token(changed))
             if machine is not None and machine.state is MachineState.BOOTING:
@@ -258,16 +264,6 @@ class Reconciler:
         if changed.state.final or changed.attempt != run.attempt:
             self._observer.forget(run)
         return not changed.state.final
-
-    def _tell_console(self, run: Run) -> None:
-        """What a machine whose agent never started printed: whole beside its attempt in the store, its end in the log
-        of the run."""
-        machine = self._world.ledger.machine(perform.machine_token(run))
-        printed = self._world.provider(run.provider).console(machine.provider_id) if machine is not None else ""
-        if printed.strip():
-            with suppress(StoreError):
-                self._world.store(run).put(run.prefix + "console.txt", printed.encode())
-            self._event(run, f"its machine printed last: {' / '.join(printed.split(chr(10))[-4:])[-400:].strip(' /')}")
 
     def _note(self, run: Run) -> None:
         why = f": {sentence(run.reason, run.detail, ended=run.state.final)}" if run.reason else ""

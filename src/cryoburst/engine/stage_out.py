@@ -234,8 +234,9 @@ def _clear(world: World, run: Run, gone: Iterable[str]) -> None:
     done again without making them (a refinement that then converged)."""
     if not run.part:
         clear(Path(run.project) / run.job)
-    known = world.ledger.checksums(run.project)
-    for name in gone:
+    names = list(gone)
+    known = world.ledger.checksums(run.project, names)
+    for name in names:
         target = place_at_home(Path(run.project), run.job, name)
         with suppress(OSError):
             found = target.lstat()
@@ -292,7 +293,7 @@ def _bring(
 
     With ``live`` an output that is damaged or missing is left out; else the first of them is raised.
     """
-    known = world.ledger.checksums(run.project)
+    known = world.ledger.checksums(run.project, [output.path for output in outputs])
     wanted: list[Wanted] = []
     files: list[Output] = []
     for output in outputs:

@@ -16,7 +16,8 @@ from cryoburst.model.errors import BadInput, NotThere
 from cryoburst.model.reasons import REASONS, Fault
 from cryoburst.model.run import Run
 
-LOOK = 0.1  # s between two looks at the row
+LOOK = 0.1  # s between two looks at the row, or at whether it changed
+ENSURE = 10  # looks between two at whether a watcher runs
 _MENDED_BY_HAND = {each.code for each in REASONS.values() if each.fault in (Fault.STORE, Fault.CREDENTIALS)}
 _COUNTS = ("files_out", "bytes_out", "files_left", "bytes_left")
 
@@ -47,24 +48,32 @@ def wait(
 ) -> Run:
     """Wait until a run is final; ``seen`` gets its row whenever it was read. Raises NotThere.
 
-    ``ensure`` is called at every look: whoever waits keeps a watcher alive, also one that is killed meanwhile.
+    ``ensure`` is called now and then: whoever waits keeps a watcher alive, also one that is killed meanwhile. The row
+    is read when the database changed: a wait may be long, and shares the computer with the job.
     """
+    version, looks = None, 0
     while True:
-        run = look(ledger, number)
-        if run is None:
+        reopened, now = ledger.reopened(), ledger.connection.version()
+        if reopened or now != version or now < 0:
+            version = now
+            run = _row(ledger, number)
+            if run is not None:
+                seen(run)
+                if run.state.final:
+                    return run
+        if looks % ENSURE == 0:
             ensure()
-            sleep(LOOK)
-            continue
-        seen(run)
-        if run.state.final:
-            return run
-        ensure()
+        looks += 1
         sleep(LOOK)
 
 
 def look(ledger: Ledger, number: int) -> Run | None:
     """The run's row now; None while the database was deleted and is not rebuilt yet. Raises NotThere."""
     ledger.reopened()
+    return _row(ledger, number)
+
+
+def _row(ledger: Ledger, number: int) -> Run | None:
     try:
         return ledger.run(number)
     except NotThere:
