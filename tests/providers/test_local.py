@@ -16,8 +16,8 @@ from tests.wrong_clock import WRONG, environment
 from cryoburst.model.errors import BadInput, ProviderUnavailable
 from cryoburst.model.plugins import MachineRequest
 from cryoburst.providers.local import provider
-from cryoburst.providers.local.provider import LocalProvider
 from cryoburst.providers.local.machine import Machine, id_of
+from cryoburst.providers.local.provider import LocalProvider
 
 from .conftest import JOB, Yard, wait_for
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from cryoburst.agent import processes
-from cryoburst.providers.local.provider import LocalProvider
 from cryoburst.providers.local.machine import id_of
+from cryoburst.providers.local.provider import LocalProvider
 
 PACKAGE = Path(__file__).parent.parent / "faults"  # script_package.py
 ENTRY_POINT = "[cryoburst.packages]\nscript = script_package:Script\n"

@@ -15,10 +15,19 @@ from threading import Event
 from cryoburst.engine import budget, earlier, parts, perform, stage_out
 from cryoburst.engine.observe import Listings, Observer, list_machines
 from cryoburst.engine.reaper import Reaper
-from cryoburst.engine.sentences import PROJECT_GONE, came_late, left_behind, named, reason_of, stayed, without_outputs
+from cryoburst.engine.sentences import (
+    PROJECT_GONE,
+    REASON_OF_EXIT,
+    came_late,
+    left_behind,
+    named,
+    reason_of,
+    stayed,
+    without_outputs,
+)
 from cryoburst.engine.split import failed, fault, places, stop_reason, summary, totals
 from cryoburst.engine.stage_in import forget_inputs, stage_in
-from cryoburst.engine.step import IDLE, Decision, Effect, Seen, after_loss, retry, step
+from cryoburst.engine.step import COUNT_AGAIN, IDLE, Decision, Effect, Seen, after_loss, retry, step
 from cryoburst.engine.world import World
 from cryoburst.model.documents import Exit
 from cryoburst.model.errors import CryoburstError, StoreError
@@ -35,15 +44,6 @@ COUNTING = 10.0  # counting the outputs of a run that are home may take one part
 TELL = 10.0  # s between two lines on the progress of a split run in its log, when no part changed its place
 RECOVER_AGAIN = 5.0  # s after a rebuilding that could not read everything
 
-# What the agent's exit record says beyond the program's own end -> reason
-_REASON_OF_EXIT = {
-    "refused": "refused",
-    "deadline": "deadline",
-    "inputs": "inputs_lost",
-    "killed": "agent_killed",
-    "disk_full": "machine_disk_full",
-}
-
 
 class Reconciler:
     """Carries runs and machines on. One per process; ``tick`` may be called from one thread."""
@@ -58,6 +58,7 @@ class Reconciler:
         self._busy: dict[str, Future[None]] = {}  # run uid or machine token -> its work
         self._holders: set[str] = set()
         self._not_before: dict[str, float] = {}
+        self._uncounted: set[str] = set()  # the uids of runs that came further than was counted
         self._further = Event()  # a run changed its state since the last tick began
         self._told: dict[str, tuple[str, float]] = {}  # of split runs: what was told of the parts' places, and when
         self._listings = Listings({}, {})
@@ -131,6 +132,9 @@ class Reconciler:
         key = {Effect.SYNC: run.uid, Effect.SALVAGE: run.uid, Effect.ASK: f"{run.uid} ask"}.get(decision.effect)
         if key is not None and seen.now < self._not_before.get(key, 0.0):
             return IDLE
+        if decision.idle and run.uid in self._uncounted and run.state is RunState.RUNNING:
+            due = seen.now >= self._not_before.get(f"{run.uid} progress", 0.0)
+            return Decision(Effect.COUNT) if due else IDLE
         return decision
 
     def _advance(self, uid: str) -> None:
@@ -184,10 +188,14 @@ class Reconciler:
                 broken = failed(seen.parts or ())
                 parts.stop(world, seen.parts or (), run.stop_wanted or (fault(broken) if broken else "stop"))
                 return False
-            case Effect.COUNT:
+            case Effect.COUNT if run.state is RunState.SPLIT:
                 self._tell(run, seen.parts or ())
                 changes = {**totals(run, seen.parts or ()), "observed": world.clock(), "reason": "", "detail": ""}
                 self._apply(run, Decision(changes=changes), holder)
+                return False
+            case Effect.COUNT:
+                if found := self._progress(run):
+                    self._apply(run, Decision(changes=found), holder)
                 return False
             case Effect.STAGE_IN:
                 if run.part:
@@ -215,13 +223,16 @@ class Reconciler:
                 return False
 
     def _progress(self, run: Run) -> dict[str, object]:
-        """How far a running program is; nothing when it was counted just now, for a job may have many outputs."""
+        """How far a running program is; nothing when it was counted just now, for a job may have many outputs: then it
+        is counted soon."""
         key, now = f"{run.uid} progress", self._world.clock()
         if now < self._not_before.get(key, 0.0):
+            self._uncounted.add(run.uid)
             return {}
+        self._uncounted.discard(run.uid)
         began = time.monotonic()
         found = stage_out.progress(self._world, run)
-        self._not_before[key] = now + COUNTING * (time.monotonic() - began)
+        self._not_before[key] = now + max(COUNT_AGAIN, COUNTING * (time.monotonic() - began))
         return found
 
     def _tell(self, run: Run, rows: Sequence[Run]) -> None:
@@ -263,6 +274,7 @@ class Reconciler:
             parts.tidy(run)
         if changed.state.final or changed.attempt != run.attempt:
             self._observer.forget(run)
+            self._uncounted.discard(run.uid)
         return not changed.state.final
 
     def _note(self, run: Run) -> None:
@@ -295,7 +307,7 @@ class Reconciler:
         # A program that ended well before the stop reached it has succeeded, whatever was asked of it.
         whole = replace(seen, ended="finished") if seen.ended == "aborted" and seen.code == 0 else seen
         verdict = package.verdict(world.job(run), whole, stage_out.held_files(package, run, seen))
-        reason = _REASON_OF_EXIT.get(seen.ended, "" if manifest is not None else "outputs_unsent")
+        reason = REASON_OF_EXIT.get(seen.ended, "" if manifest is not None else "outputs_unsent")
         if reason == "inputs_lost":
             forget_inputs(world, run)
         succeeded = whole.ended == "finished" and verdict.outcome == "succeeded" and not reason

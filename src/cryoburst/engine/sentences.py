@@ -35,6 +35,14 @@ REASON_OF_ERROR: tuple[tuple[type[Exception], str], ...] = (
     (Corrupt, "output_corrupt"),
     (NotThere, "output_corrupt"),
 )
+# What the agent's exit record says beyond the program's own end -> reason
+REASON_OF_EXIT = {
+    "refused": "refused",
+    "deadline": "deadline",
+    "inputs": "inputs_lost",
+    "killed": "agent_killed",
+    "disk_full": "machine_disk_full",
+}
 
 
 def left_behind(outside: list[str]) -> list[str]:

@@ -22,7 +22,7 @@ class Effect(StrEnum):
     REQUEST = "request"  # write the request to the store
     SPLIT = "split"  # write the rows of the parts
     HALT = "halt"  # want the end of all parts
-    COUNT = "count"  # add up what the parts did, and tell it
+    COUNT = "count"  # see how far the program is; of a split run add up what the parts did, and tell it
     STAGE_IN = "stage_in"  # send inputs, then the spec
     CREATE = "create"  # ask the provider for the machine (same token, same machine)
     SYNC = "sync"  # bring new log lines and whole outputs home
@@ -150,7 +150,7 @@ def _stopped(run: Run) -> Decision:
     return Decision(state=RunState.STOPPED, reason=stop_reason(run), detail=run.stop_wanted)
 
 
-COUNT_AGAIN = 1.0  # s between two sums of what the parts did
+COUNT_AGAIN = 1.0  # s between two counts of what was done
 
 
 def _starting(run: Run, machine: Machine | None, seen: Seen, limits: Limits) -> Decision:

@@ -18,6 +18,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from cryoburst.agent import processes
@@ -44,6 +45,12 @@ class Order:
     format: int = FORMAT
 
 
+@lru_cache(maxsize=256)
+def _order(data: bytes, where: str) -> Order:
+    """What machine.json says: it never changes, and is read at every listing."""
+    return load(Order, data, where)
+
+
 @dataclass(frozen=True)
 class Machine:
     """One machine's folder."""
@@ -61,7 +68,7 @@ class Machine:
     def order(self) -> Order | None:
         """What it was made for; None when it was never made, or is gone."""
         try:
-            return load(Order, (self.root / "machine.json").read_bytes(), str(self.root / "machine.json"))
+            return _order((self.root / "machine.json").read_bytes(), str(self.root / "machine.json"))
         except (FileNotFoundError, NotADirectoryError):
             return None
 
