@@ -15,16 +15,7 @@ from threading import Event
 from cryoburst.engine import budget, earlier, parts, perform, stage_out
 from cryoburst.engine.observe import Listings, Observer, list_machines
 from cryoburst.engine.reaper import Reaper
-from cryoburst.engine.sentences import (
-    PROJECT_GONE,
-    REASON_OF_EXIT,
-    came_late,
-    left_behind,
-    named,
-    reason_of,
-    stayed,
-    without_outputs,
-)
+from cryoburst.engine.sentences import PROJECT_GONE, REASON_OF_EXIT, named, of_files, reason_of, without_outputs
 from cryoburst.engine.split import failed, fault, places, stop_reason, summary, totals
 from cryoburst.engine.stage_in import forget_inputs, stage_in
 from cryoburst.engine.step import COUNT_AGAIN, IDLE, Decision, Effect, Seen, after_loss, retry, step
@@ -295,14 +286,9 @@ class Reconciler:
         spec = self._observer.spec(run)
         seen = self._observer.exit(run)
         changes, manifest = stage_out.fetch(world, run, spec, seen)
-        notes = left_behind(manifest.outside if manifest is not None else [])
-        if changes.get("files_left"):
-            notes.append(stayed(run, changes))
         changes["late_bytes"] = seen.late_bytes
-        if seen.late_bytes:
-            notes.append(came_late(seen.late_bytes))
-        for note in notes:
-            self._event(run, note, once=True)
+        for told in of_files(run, manifest.outside if manifest is not None else [], changes):
+            self._event(run, told, once=True)
         package = world.package(run)
         # A program that ended well before the stop reached it has succeeded, whatever was asked of it.
         whole = replace(seen, ended="finished") if seen.ended == "aborted" and seen.code == 0 else seen

@@ -45,7 +45,17 @@ REASON_OF_EXIT = {
 }
 
 
-def left_behind(outside: list[str]) -> list[str]:
+def of_files(run: Run, outside: list[str], changes: dict[str, object]) -> list[str]:
+    """What is to be told of the files of a run that has ended, from its manifest and the changes of its row."""
+    said = _left_behind(outside)
+    if changes.get("files_left"):
+        said.append(_stayed(run, changes))
+    if late := float(str(changes.get("late_bytes") or 0)):
+        said.append(f"it began before all its inputs were there: {late / 1e6:.1f} MB came while it ran")
+    return said
+
+
+def _left_behind(outside: list[str]) -> list[str]:
     """What a manifest says that stayed on the machine: strangers to the job folder, and its own torn files."""
     torn = [path.removesuffix(HALF_WRITTEN) for path in outside if path.endswith(HALF_WRITTEN)]
     strange = [path for path in outside if not path.endswith(HALF_WRITTEN)]
@@ -67,12 +77,7 @@ def named(run: Run) -> str:
     return f"{run.title} of {run.whole}" if run.part else run.title
 
 
-def came_late(size: int) -> str:
-    """What of a job's inputs was not there yet when it began."""
-    return f"it began before all its inputs were there: {size / 1e6:.1f} MB came while it ran"
-
-
-def stayed(run: Run, changes: dict[str, object]) -> str:
+def _stayed(run: Run, changes: dict[str, object]) -> str:
     """What the user wished to leave in the store."""
     count, size = changes["files_left"], float(str(changes["bytes_left"]))
     outputs = "one output" if count == 1 else f"{count} outputs"
