@@ -19,7 +19,7 @@ from cryoburst.packages.relion.files import Files
 from cryoburst.packages.relion.jobtypes import program
 
 UNFINISHED = f"--{unfinished.OPTION}"
-# A part's pages would be drawn for nothing, for the join draws all: with this Ghostscript says how it is used, and ends.
+# A part's pages would be drawn for nothing, for the join draws all: with this Ghostscript tells its use, and ends.
 # Source: Ghostscript's doc/Use.htm, "Environment variables".
 NO_PAGES = {"GS_OPTIONS": "-h"}
 # Written once for all micrographs, at the top of the job folder. Gctf's own logs are numbered by process, not by part.
