@@ -32,9 +32,9 @@ FREE = Rhythm()
         (METERED, False, True, 86_400.0, 30.0),
         (METERED, False, False, 5.0, 60.0),
         (FREE, True, False, 9999.0, 0.2),
-        (FREE, False, True, 1.0, 0.4),
-        (FREE, False, True, 9999.0, 0.5),
-        (FREE, False, False, 1.0, 1.0),
+        (FREE, False, True, 1.0, 0.8),
+        (FREE, False, True, 9999.0, 1.0),
+        (FREE, False, False, 1.0, 2.0),
     ],
 )
 def test_when_the_next_beat_is_due(rhythm: Rhythm, outputs: bool, logs: bool, age: float, gap: float) -> None:
@@ -218,18 +218,18 @@ def test_the_wish_to_stop_is_looked_for_seldom_and_found(told: Told) -> None:
     assert len(told.store.gets) == 61
 
 
-def test_without_a_price_news_come_within_half_a_second(tmp_path: Path) -> None:
+def test_without_a_price_news_come_within_a_second(tmp_path: Path) -> None:
     told = Told(tmp_path, FREE)
     told.pulse.turn()
     told.say(b"one")
-    told.wait(0.5, 0.1)
+    told.wait(0.9, 0.1)
     assert told.beat.log == {"run.out": 3}
     told.wait(0.2, 0.1)
     told.outputs.batches = 1
-    told.wait(0.1, 0.1)
+    told.wait(0.2, 0.1)
     assert told.beat.batches == 1
     told.wait(10, 0.1)
-    assert told.beats == pytest.approx(3 + 10, abs=1)
+    assert told.beats == pytest.approx(3 + 5, abs=1)
     assert len(told.store.gets) == pytest.approx(11, abs=1)
 
 

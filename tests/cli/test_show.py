@@ -200,6 +200,16 @@ def test_what_was_left_in_the_store_is_named(home: Home) -> None:
 
 
 @pytest.mark.slow
+def test_what_was_left_is_brought_by_the_newest_run_of_the_folder(home: Home) -> None:
+    for number in "12":
+        assert home.call("submit", f"{FOLDER}run_submit.script", "--leave", "*.mrcs", "--wait").returncode == 0
+        assert f" in the store: cryoburst fetch {number}" in home.call("show", number).stdout
+    assert " in the store: cryoburst fetch 2\n" in home.call("show", "1").stdout
+    assert "brings what nothing has replaced" in home.fails("fetch", "1")
+    assert home.call("fetch", "2").returncode == 0
+
+
+@pytest.mark.slow
 def test_what_a_later_run_made_is_not_shown_as_this_ones(home: Home) -> None:
     submit(home)
     submit(home)

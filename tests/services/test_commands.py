@@ -162,6 +162,15 @@ def test_doctor_names_a_store_that_does_not_answer(line: Line, monkeypatch: pyte
     assert "mount its disk" in found["sentence"]
 
 
+def test_doctor_names_a_misspelt_variable(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CRYOBURST_LATE_INPUT_GIB", "2")
+    monkeypatch.setenv("CRYOBURST_JOB", "ours")
+    code, out, _ = line("doctor", "--json")
+    said = [f["sentence"] for f in json.loads(out) if f["subject"] == "settings"]
+    wrong = "nothing heeds the variable CRYOBURST_LATE_INPUT_GIB (did you mean CRYOBURST_LATE_INPUTS_GIB?)"
+    assert (code, wrong in said, any("CRYOBURST_JOB" in each for each in said)) == (0, True, False)
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

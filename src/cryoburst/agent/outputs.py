@@ -8,6 +8,7 @@ become whole gather for the next.
 
 import heapq
 import itertools
+import mmap
 import threading
 from collections.abc import Mapping
 
@@ -39,6 +40,7 @@ class Outputs:
         self._queue: list[tuple[bool, int, Seen]] = []  # a heap: small ones first, then in the order of offers
         self._offers = itertools.count()
         self._known: dict[str, documents.Place] = {}  # what the store has of this attempt: checksum -> place
+        self._buffers: list[mmap.mmap] = []
         self._changed = threading.Condition()
         self._waiting: set[str] = set()  # paths in the queue or being sent
         self._again: dict[str, float] = {}  # s since the epoch before which a path should not be sent again
@@ -178,7 +180,8 @@ class Outputs:
                 if self._now(seen) == seen:
                     outputs[seen.path] = Output(seen.path, seen.size, each.checksum, *each.place, self._time(seen))
 
-        sender = Sender(self._prefix.store, self._prefix.key + OUTPUTS, self._line, self._known.get, self._keep)
+        folder = self._prefix.key + OUTPUTS
+        sender = Sender(self._prefix.store, folder, self._line, self._known.get, self._keep, buffers=self._buffers)
         for unsent in sender.send(sources, done):
             if unsent.why != CHANGED and self._now(files[unsent.source.name]) is not None:
                 self.left[unsent.source.name] = f"{unsent.source.name} ({unsent.why})"

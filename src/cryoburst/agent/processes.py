@@ -4,6 +4,7 @@
 import contextlib
 import ctypes
 import os
+import select
 import signal
 import time
 from collections.abc import Callable, Iterable
@@ -25,6 +26,19 @@ def adopt_orphans() -> None:
 def die_with_parent() -> None:
     """In a child, before its program starts: be killed when the thread that started it ends."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def wait_for(child: int, seconds: float) -> None:
+    """Wait for the end of a child that nobody has collected, but no longer than so many seconds. Returns at once where
+    the kernel can't tell (before 5.3)."""
+    try:
+        descriptor = os.pidfd_open(child)
+    except OSError:
+        return
+    try:
+        select.select([descriptor], [], [], max(0.0, seconds))
+    finally:
+        os.close(descriptor)
 
 
 def reap(own: int) -> None:

@@ -17,6 +17,7 @@ from cryoburst.model.chunks import CHUNK, LARGE, chunk_name, chunk_size
 from cryoburst.model.documents import Heartbeat, Spec, Stop, Transfer
 
 LOOK = 0.1  # s between two looks at what there is to tell: they cost no request
+LOGS = 0.8  # s between two heartbeats for a log's growth: nobody reads faster
 SLOWER = 60.0  # a log's growth is told after one part in so many of the time that the command has run
 STOP_LOOKS = 6  # looks for stop.json in the longest silence
 
@@ -38,7 +39,7 @@ def next_beat(last: float, *, outputs: bool, logs: bool, age: float, least: floa
     if outputs:
         return last + least
     if logs:
-        return last + min(max(age / SLOWER, 2 * least), most / 2)
+        return last + min(max(age / SLOWER, 2 * least, LOGS), most / 2)
     return last + most
 
 

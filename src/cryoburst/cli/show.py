@@ -186,11 +186,11 @@ def _part_row(part: "dict[str, Any]", now: float) -> tuple[object, ...]:
 
 
 def _left(values: "dict[str, Any]") -> str:
-    """What stays in the store."""
+    """What stays in the store, and the command that brings what no later run has replaced."""
     from cryoburst.cli.show_values import count, size
 
     left = f"{count(values['files_left'], 'file')}, {size(values['bytes_left'])}"
-    return f"{left} in the store: cryoburst fetch {values['number']}"
+    return f"{left} in the store: cryoburst fetch {values['used_since_by'] or values['number']}"
 
 
 def _progress(values: "dict[str, Any]", now: float) -> str:

@@ -66,7 +66,6 @@ def list_machines(world: World, names: Iterable[str]) -> Listings:
 
 
 D = TypeVar("D")
-LOGS_AGAIN = 0.7  # s between two times that a log comes home when nothing else does
 SLOWER = 60.0  # a look may miss outputs for one part in so many of the time that none came
 
 
@@ -222,7 +221,7 @@ class Observer:
         if run.state is RunState.STARTING:
             return seen(started=kept.started)
         written = self._stop_written(run, store, kept) if run.stop_wanted else None
-        news = kept.heartbeat is not None and kept.exit is None and self._news(run, kept.heartbeat, base.now)
+        news = kept.heartbeat is not None and kept.exit is None and self._news(run, kept.heartbeat)
         return seen(heartbeat=kept.heartbeat, heard=kept.heard, stop_written=written, news=news)
 
     def _look_at(self, run: Run, store: Store, kept: _Kept, now: float, *, fresh: bool) -> None:
@@ -250,11 +249,11 @@ class Observer:
         kept.stop_written = kept.stop_written or store.get(run.prefix + "stop.json") is not None
         return kept.stop_written
 
-    def _news(self, run: Run, heartbeat: Heartbeat, now: float) -> bool:
-        """Whether the heartbeat counts more than home has. Lines of a log alone are none so soon after the last."""
+    def _news(self, run: Run, heartbeat: Heartbeat) -> bool:
+        """Whether the heartbeat counts more than home has."""
         if heartbeat.batches > run.batches_home or (run.command_started is None and heartbeat.command_started):
             return True
-        if not any(heartbeat.log.values()) or now - (run.observed or 0.0) < LOGS_AGAIN:
+        if not any(heartbeat.log.values()):
             return False
         home = log_sizes_home(run, self.spec(run))
         return any(size > home.get(name, 0) for name, size in heartbeat.log.items())

@@ -19,7 +19,7 @@ class Rhythm:
     """How often a machine tells, and how often home looks, while a job runs; seconds. Each one is a request."""
 
     beat_least: float = 0.2  # between two heartbeats, whatever there is to tell
-    beat_most: float = 1.0  # between two heartbeats when there is nothing to tell
+    beat_most: float = 2.0  # between two heartbeats when there is nothing to tell
     look_least: float = 0.0  # between two looks at the heartbeat, while outputs come; 0: at every tick
     look_most: float = 0.0  # the same, when none came for long
     look_exit: float = 0.0  # between two looks for an exit record that no heartbeat tells of

@@ -9,13 +9,14 @@ from cryoburst.engine.world import World
 from cryoburst.model.errors import CryoburstError
 from cryoburst.model.plugins import Finding
 from cryoburst.services import watcher
-from cryoburst.services.settings import Settings
+from cryoburst.services.settings import Settings, unknown_variables
 from cryoburst.services.stores import store_url
 
 
 def examine(world: World, settings: Settings) -> list[Finding]:
     """All findings, in the order in which a run would meet them. Writes and removes one small object in the store."""
     findings = [_state(settings), _database(world), _store(world, settings), _queue(), _watcher(world, settings)]
+    findings += [Finding("warning", "settings", f"nothing heeds the variable {each}") for each in unknown_variables()]
     for name in world.providers:
         try:
             findings += world.providers[name].check()

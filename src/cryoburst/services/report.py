@@ -228,13 +228,14 @@ def detail_values(ledger: Ledger, run: Run, now: float, course: Course | None = 
     """One run with its parts, machines and events, what it has cost, and how it goes."""
     from cryoburst.services.costs import of_run  # takes a while to import, and a list of runs needs none
 
-    parts = ledger.parts_of(run)
+    parts, later = ledger.parts_of(run), ledger.later_of(run)
     machines = [machine for each in (*parts, run) for machine in ledger.machines_of(each.uid)]
     return _agreed(run_values(run, now, parts), course) | {
         "course": course_values(course) if course else None,
         "store": run.store,
         "prefix": run.prefix,
         "uid": run.uid,
+        "used_since_by": later.number if later else None,
         "each_part": [{"part": part.part} | _part_values(part, now) for part in parts],
         "machines": [machine_values(m, now) for m in machines],
         "cost": cost_values(of_run(ledger, run, now)),

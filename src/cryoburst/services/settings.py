@@ -90,6 +90,19 @@ def load(environment: Mapping[str, str] = os.environ) -> Settings:
     return Settings(state=state, **values)  # type: ignore[arg-type] - each was checked by _value
 
 
+def unknown_variables(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Variables of the environment that look like settings and are none, with the nearest name that is one."""
+    from difflib import get_close_matches
+
+    known = [f"{VARIABLE}{key.upper()}" for key in _KINDS]
+    found: list[str] = []
+    for name in sorted(environment):
+        if name.startswith(VARIABLE) and name not in known and name.removeprefix(VARIABLE) not in _OWN:
+            near = get_close_matches(name, known, 1)
+            found.append(f"{name} (did you mean {near[0]}?)" if near else name)
+    return found
+
+
 def _user() -> str:
     try:
         return getpass.getuser()
@@ -97,6 +110,8 @@ def _user() -> str:
         return str(os.getuid())
 
 
+VARIABLE = "CRYOBURST_"  # so begin the names of the variables that are settings
+_OWN = ("STATE", "MACHINE", "JOB", "NOTICE")  # and of these, which are none: the last three tell a machine what it is
 _KINDS = {f.name: f.type for f in fields(Settings) if f.name != "state"}
 
 
@@ -120,7 +135,7 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, object]:
     """``CRYOBURST_<KEY>`` over the file's keys; a list is written with commas."""
     values: dict[str, object] = {}
     for key, kind in _KINDS.items():
-        name = f"CRYOBURST_{key.upper()}"
+        name = f"{VARIABLE}{key.upper()}"
         text = environment.get(name)
         if not text:
             continue
