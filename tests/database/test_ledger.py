@@ -148,6 +148,8 @@ def test_caches(ledger: Ledger) -> None:
     ledger.keep_checksums("/p", [("a", 1, 2, 3, "x")])
     ledger.keep_checksums("/p", [("a", 1, 5, 3, "y"), ("b c", 0, 0, 2**40, "z")])
     assert ledger.checksums("/p") == {"a": (1, 5, 3, "y"), "b c": (0, 0, 2**40, "z")}
+    assert ledger.checksums("/p", ["b c", "d"]) == {"b c": (0, 0, 2**40, "z")}
+    assert ledger.checksums("/p", []) == {}
     ledger.keep_objects("s", "p", {"x": Place("k1", 0)})
     ledger.keep_objects("s", "p", {"x": Place("k2", 0), "y": Place("k3", 2**33)})
     assert ledger.objects("s", "p") == {"x": Place("k1", 0), "y": Place("k3", 2**33)}

@@ -242,6 +242,8 @@ class Ledger:
         """What is known of a project's files: path -> (size, mtime_ns, inode, checksum); with ``paths`` of these, but
         others may be among them."""
         sql, values = "SELECT path, size, mtime_ns, inode, checksum FROM files WHERE project = ?", [project]
+        if paths is not None and not paths:
+            return {}
         if paths is not None and len(paths) <= FEW:
             sql, values = f"{sql} AND path IN ({', '.join('?' * len(paths))})", [project, *paths]
         return {row[0]: (row[1], row[2], row[3], row[4]) for row in self.connection.execute(sql, values)}
