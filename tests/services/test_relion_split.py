@@ -133,6 +133,9 @@ def test_three_parts_leave_what_one_machine_leaves(home: Home, tmp_path: Path, m
     out = (home.project / MOTION / "run.out").read_text()
     assert [out.index(f"cryoburst: part {n} of 3, SUCCEEDED") for n in (1, 2, 3)]
     assert "Written: MotionCorr/job002/logfile.pdf" in out
+    of_parts = [path for path in (home.state / "store").rglob("manifest.json") if path.parent.parent.suffix]
+    assert len(of_parts) == 3 * len(COMMANDS)
+    assert [path for path in of_parts if b'logfile.pdf"' in path.read_bytes()] == []  # the join alone draws it
     home.assert_no_machines()
 
 
