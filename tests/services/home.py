@@ -248,19 +248,25 @@ cat {folder}/out/* > {folder}/joined.bin
             time.sleep(pause)
 
     def cut_when(self, holds: Callable[[], object], pause: float = 0.0) -> bool:
-        """Cut the power so many seconds after something holds and a machine runs; False when the run had ended."""
+        """Cut the power so many seconds after something holds and a machine runs; False when the run had ended, or the
+        machine had done all that it was for."""
         end, look = time.monotonic() + 2 * PATIENCE, 0.0
         while time.monotonic() < end:
-            if holds() and self.tokens():
+            if holds() and (tokens := self.tokens()):
                 time.sleep(pause)
-                if self.cut_power():
-                    return True
+                if self.cut_power(tokens):
+                    return not self.have_ended(tokens)
             if time.monotonic() > look:  # which starts a watcher that was killed
                 if all(run["state"] in ("SUCCEEDED", "FAILED", "STOPPED") for run in self.runs()):
                     return False
                 look = time.monotonic() + 1.0
             time.sleep(0.01)
         raise AssertionError(f"it never came to that: {self.log()}")
+
+    def have_ended(self, tokens: list[str]) -> bool:
+        """Whether the attempts of these machines all have their exit record, in the store below the state folder."""
+        attempts = [token.rpartition("-")[::2] for token in tokens]
+        return all(any(self.state.glob(f"store/*/*/{uid}/{number}/exit.json")) for uid, number in attempts)
 
     def goes_on(self) -> list[str]:
         """Where attempts of run 1 went on, in its own words."""
