@@ -349,8 +349,9 @@ class Package(Protocol):
         ...
 
     def panels(self, job: Job, since: float) -> "Sequence[Panel]":
-        """What can be drawn of the job now, from its files at home, ``since`` as above. Raises NotYet with one
-        sentence when there is nothing so far, and NotThere when there never is."""
+        """What can be drawn of the job now, from its files at home, ``since`` as above: a Montage, Slices, FscPanel,
+        Drift, CtfFit or Picks each (``cryoburst.model.course``). Raises NotYet with one sentence when there is nothing
+        so far, and NotThere when there never is."""
         ...
 
     def job_of(self, path: str) -> str:
