@@ -40,7 +40,7 @@ class Outputs:
         self._queue: list[tuple[bool, int, Seen]] = []  # a heap: small ones first, then in the order of offers
         self._offers = itertools.count()
         self._known: dict[str, documents.Place] = {}  # what the store has of this attempt: checksum -> place
-        self._buffers: list[mmap.mmap] = []
+        self._buffers: list[mmap.mmap] = []  # what the senders read files into
         self._changed = threading.Condition()
         self._waiting: set[str] = set()  # paths in the queue or being sent
         self._again: dict[str, float] = {}  # s since the epoch before which a path should not be sent again

@@ -53,10 +53,10 @@ def list_machines(world: World, names: Iterable[str]) -> Listings:
         except ProviderError as error:
             return str(error)
 
-    if len(wanted) == 1:  # most people rent at one place, and a thread costs more than this computer's own list
+    if len(wanted) < 2:  # most people rent at one place, and a thread costs more than this computer's own list
         answers = {name: read(name) for name in wanted}
     else:
-        with ThreadPoolExecutor(max(1, len(wanted))) as pool:
+        with ThreadPoolExecutor(len(wanted)) as pool:
             answers = dict(zip(wanted, pool.map(read, wanted), strict=True))
     return Listings(
         machines={name: answer for name, answer in answers.items() if isinstance(answer, dict)},

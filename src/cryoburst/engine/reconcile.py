@@ -123,10 +123,8 @@ class Reconciler:
         key = {Effect.SYNC: run.uid, Effect.SALVAGE: run.uid, Effect.ASK: f"{run.uid} ask"}.get(decision.effect)
         if key is not None and seen.now < self._not_before.get(key, 0.0):
             return IDLE
-        if decision.idle and run.uid in self._uncounted and run.state is RunState.RUNNING:
-            due = seen.now >= self._not_before.get(f"{run.uid} progress", 0.0)
-            return Decision(Effect.COUNT) if due else IDLE
-        return decision
+        uncounted = run.uid in self._uncounted and seen.now >= self._not_before.get(f"{run.uid} progress", 0.0)
+        return Decision(Effect.COUNT) if uncounted and decision.idle and run.state is RunState.RUNNING else decision
 
     def _advance(self, uid: str) -> None:
         """Carry one run on for as long as there is something to do, under its claim."""

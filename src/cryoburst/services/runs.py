@@ -53,9 +53,9 @@ def wait(
     """
     version, looks = None, 0
     while True:
-        reopened, now = ledger.reopened(), ledger.connection.version()
-        if reopened or now != version or now < 0:
-            version = now
+        reopened, newest = ledger.reopened(), ledger.connection.version()
+        if reopened or newest != version or newest < 0:  # below zero, the database can't tell
+            version = newest
             run = _row(ledger, number)
             if run is not None:
                 seen(run)

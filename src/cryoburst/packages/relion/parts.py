@@ -20,7 +20,7 @@ from cryoburst.packages.relion.jobtypes import program
 
 UNFINISHED = f"--{unfinished.OPTION}"
 # A part's pages would be drawn for nothing, for the join draws all: with this Ghostscript tells its use, and ends.
-# Source: Ghostscript's doc/Use.htm, "Environment variables".
+# Seen with 10.00, which reads the variable before its command line.
 NO_PAGES = {"GS_OPTIONS": "-h"}
 # Written once for all micrographs, at the top of the job folder. Gctf's own logs are numbered by process, not by part.
 JOINED = re.compile(
@@ -90,8 +90,9 @@ def unmade(job: Job) -> list[str]:
     try:
         if _refusal(job):
             return []
-        made = _made(job, 0.0)
-        return [name for name in names(job) if name not in made]
+        rows = names(job)
+        made = _made(job, rows, 0.0)
+        return [name for name in rows if name not in made]
     except (OSError, BadInput):
         return []
 
@@ -109,14 +110,15 @@ def count(job: Job) -> int:
 def made(job: Job, since: float) -> int:
     """Of how many of these rows all outputs are at home; those from before ``since`` are an earlier run's."""
     try:
-        done = _made(job, since)
-        return sum(name in done for name in names(job))
+        rows = names(job)
+        done = _made(job, rows, since)
+        return sum(name in done for name in rows)
     except (OSError, BadInput):
         return 0
 
 
-def _made(job: Job, since: float) -> dict[str, list[str]]:
-    """The rows that RELION would not take again, with their outputs. Raises BadInput, OSError."""
+def _made(job: Job, rows: list[str], since: float) -> dict[str, list[str]]:
+    """Of these rows, those that RELION would not take again, with their outputs. Raises BadInput, OSError."""
     line = _line(job)
     line.need("i")
     kind = _kind(line.name)
@@ -124,7 +126,7 @@ def _made(job: Job, since: float) -> dict[str, list[str]]:
     ends += tuple(end for option, end in kind.optional if line.has(option))
     there = (path for path in unfinished.at_home(job.project, job.folder) if path.endswith(ends))
     counts = unfinished.since(job.project, since)
-    return unfinished.done(line, kind, there, alike=False, names=names(job), counts=counts).outputs
+    return unfinished.done(line, kind, there, alike=False, names=rows, counts=counts).outputs
 
 
 def names(job: Job) -> list[str]:

@@ -148,8 +148,6 @@ def done(
 
 
 # All micrographs have files of the same few ends: what these mean is worked out once.
-
-
 @lru_cache(maxsize=1024)
 def _kind_of(end: str, steps: tuple[tuple[str, ...], ...]) -> tuple[int, str]:
     """The step that leaves files with such an end, the last when none says so; and the end that its kind has."""
